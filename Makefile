@@ -1,0 +1,74 @@
+# Every target sets up what it needs and is safe to repeat; nothing is downloaded once it is set up.
+#   make run    serve on 127.0.0.1:5353 from a built-in example cluster, no root needed
+#   make test   all tests, linters included; ARGS goes to pytest: make test ARGS="tests/unit -x"
+#   make lint   ruff and mypy alone      make native  the C extension alone
+#   make bench  against the peers found  make fuzz    RUNS inputs per parser     make clean
+
+# The distribution's Python: its build is optimised, and it is the one the packages run on.
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+PY := $(VENV)/bin/python
+NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
+RUNS ?= 1000000
+.PHONY: run test lint bench fuzz native clean system-run system-test system-bench
+
+# A Debian package is named here with the command that succeeds once what it is for is there.
+RUN := python3 python3-venv python3-dev gcc libc6-dev
+TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev
+BENCH := $(TEST) knot unbound
+has-python3 = test -x "$(PYTHON)"
+has-python3-venv = "$(PYTHON)" -c "import venv, ensurepip"
+has-python3-dev = test -f "$$("$(PYTHON)" -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h"
+has-gcc = command -v gcc
+has-libc6-dev = test -f /usr/include/stdio.h
+has-bind9-dnsutils = command -v dig
+has-dnsperf = command -v dnsperf
+has-clang = command -v clang
+has-libclang-rt-dev = ls "$$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a
+has-knot = command -v knotd
+has-unbound = test -x /usr/sbin/unbound
+
+# Root installs what is missing; anyone else is told how. A fresh image has no package lists, an old one stale lists.
+define system
+@missing=""; $(foreach package,$(1),{ $(has-$(package)); } >/dev/null 2>&1 || missing="$$missing $(package)";) \
+if [ -z "$$missing" ]; then exit 0; fi; \
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+    echo "nodedns: this machine lacks$$missing; as root: apt-get update && apt-get install$$missing" >&2; exit 1; fi; \
+export DEBIAN_FRONTEND=noninteractive; install="apt-get -qq install -y --no-install-recommends$$missing"; \
+echo "installing$$missing"; ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt-get -qq update; \
+$$install || { apt-get -qq update && $$install; }
+endef
+
+run: system-run native
+	@exec $(PY) -m nodedns run --example
+
+test: system-test native
+	@$(PY) -m pytest $(ARGS)
+
+lint: system-run native
+	@$(PY) -m ruff check && $(PY) -m ruff format --check && $(PY) -m mypy
+
+bench: system-bench native
+	@$(PY) -m tests.bench.run $(ARGS)
+
+fuzz: system-test native
+	@$(PY) -m tests.fuzz.run --runs $(RUNS)
+
+native: $(VENV)/native.stamp
+
+system-run: ; $(call system,$(RUN))
+system-test: ; $(call system,$(TEST))
+system-bench: ; $(call system,$(BENCH))
+
+# editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that
+# a change in C compiles without a network.
+$(VENV)/python.stamp: pyproject.toml setup.py | system-run
+	@rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && $(PY) -m pip -q install "setuptools>=65.5" wheel && \
+	$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev]" && touch $@
+
+$(VENV)/native.stamp: $(VENV)/python.stamp $(NATIVE)
+	@$(PY) setup.py -q build_ext --inplace && touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache nodedns/native/*.so
+	find nodedns tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,143 @@
+"""The hit path and the shared memory, in C. table.h, wire.h, slot.h, serve.h and counters.h are the manuals.
+
+Times are milliseconds of CLOCK_BOOTTIME (now()). A key is the question in wire form and lower case, plus one octet of KEY_*
+flags. An entry is the blob of wire.h: what the table stores and what every answer is rendered from.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+KEY_DO: Final[int]
+KEY_CD: Final[int]
+SUCCESS: Final[int]  # kinds of an entry
+DENIAL: Final[int]
+FAILURE: Final[int]
+OK: Final[int]  # verdicts on a reply
+MALFORMED: Final[int]
+MISMATCH: Final[int]
+TRUNCATED: Final[int]
+TOO_LONG: Final[int]
+STORED: Final[int]  # verdicts of Table.put
+LOST: Final[int]
+TOO_BIG: Final[int]
+DEAD: Final[int]
+MAX_ZONES: Final[int]  # rows a counters block has
+SLOT_SIZE: Final[int]  # octets of one worker slot's shared page
+COUNTER_NAMES: Final[tuple[str, ...]]  # of one block, in order, before the zone rows
+COUNTER_HELP: Final[tuple[str, ...]]
+ZONE_COUNTER_NAMES: Final[tuple[str, ...]]
+
+class Memory:
+    """A shared mapping that outlives its descriptor and is inherited by fork. Supports the buffer protocol."""
+
+    size: int
+
+def map_file(fd: int, size: int, writable: bool) -> Memory:
+    """mmap(MAP_SHARED) of a file's first `size` octets. OSError as mmap(2)."""
+
+def now() -> int: ...
+def parse_query(packet: bytes, tcp: bool = False) -> tuple[int, bytes | None, bytes]:
+    """(verdict, key, client): what a client's packet asks. key is None when no question could be parsed; client is the opaque
+    record that render() and error() take. Verdicts are wire.h's enum verdict: 0 OK, 1 DROP, 2 FORMERR, 3 NOTIMP, 4 BADVERS,
+    5 REFUSED, 6 ANY."""
+
+def make_query(key: bytes, id: int) -> bytes:
+    """The query an upstream gets."""
+
+def make_entry(key: bytes, reply: bytes, seed: int, policy: tuple[int, int, int, int, int, int, int], now: int) -> bytes | int:
+    """An entry, or the verdict (MALFORMED, MISMATCH, TRUNCATED, TOO_LONG) why not. policy = (success_max, success_min,
+    denial_max, denial_min, failure, zone_tag, zone), seconds and numbers as in struct policy."""
+
+def failure_entry(key: bytes, seed: int, rcode: int, ede: bytes, ttl: int, zone: int, zone_tag: int, now: int) -> bytes:
+    """An entry without records; ede = INFO-CODE and EXTRA-TEXT in wire form, b"" for none."""
+
+def render(entry: bytes, client: bytes, now: int, limit: int) -> bytes:
+    """The answer for a client. ValueError for a blob whose offsets are not consistent."""
+
+def error(verdict: int, client: bytes, ede: int = 0xFFFF) -> bytes:
+    """The answer of a verdict that is not OK; b"" for DROP. Verdict 0 gives SERVFAIL."""
+
+def hash(key: bytes, seed: int) -> int: ...
+def table_format(memory: Memory, seed: int) -> None:
+    """Lays out a zeroed table. Call under an exclusive lock."""
+
+def table_check(memory: Memory) -> str | None:
+    """None when the file is what this build expects at this size, else the reason."""
+
+class Table:
+    """One process's view of a checked table. writer and epoch sign its claims."""
+
+    seed: int
+    slots: int
+
+    def __init__(self, memory: Memory, writer: int = 0) -> None: ...
+    def get(self, key: bytes, now: int) -> bytes | None: ...
+    def put(self, entry: bytes, now: int) -> int: ...
+    def read(self, index: int) -> tuple[bytes, int] | None:
+        """Entry and hit count of slot `index` in [0, slots); None when empty or being written."""
+
+    def raise_epoch(self, writer: int) -> None:
+        """The parent, after reaping that worker: its claims may now be stolen."""
+
+    def flush(self, now: int) -> None: ...
+
+class Server:
+    """One worker's hit loop and its pending queries. Built in the worker; run() belongs to the hit thread, all else to the miss loop.
+
+    counters and slots are the whole mappings, slot the worker's number; sockets are bound UDP descriptors, one a listen address; acl is
+    a list of (16 octets of address, v4 mapped, prefix length in those 128 bits), empty = everyone; zones is a list of
+    (name in wire form, lower case, zone_tag), at most MAX_ZONES, with the root among them."""
+
+    wake_fd: int  # eventfd: readable when drain() has something
+
+    def __init__(
+        self,
+        table: Table,
+        counters: Memory,
+        slots: Memory,
+        slot: int,
+        sockets: Sequence[int],
+        acl: Sequence[tuple[bytes, int]],
+        zones: Sequence[tuple[bytes, int]],
+    ) -> None: ...
+    def run(self) -> None:
+        """The hit loop; releases the GIL until stop(). First answers what a predecessor in this slot had taken."""
+
+    def stop(self) -> None: ...
+    def drain(self, limit: int) -> list[tuple[int, bytes, int, int]]:
+        """Up to `limit` misses as (ref, key, zone, taken). What the table answers by now is answered here and not listed."""
+
+    def answer(self, refs: list[int], entry: bytes) -> None:
+        """Queues an answer for each ref and gives the ref back; flush() sends. Each ref exactly once."""
+
+    def flush(self) -> None: ...
+    def store(self, entry: bytes) -> int:
+        """Table.put, counted."""
+
+    def lookup(self, packet: bytes, peer: bytes) -> bytes | tuple[bytes, int, bytes]:
+        """A TCP client's message: the answer, b"" for silence, or (key, zone, client) of a miss. peer: 16 octets of address, v4 mapped."""
+
+    def render_tcp(self, entry: bytes, client: bytes, peer: bytes) -> bytes:
+        """A miss's answer for a TCP client, counted."""
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Adds to one of COUNTER_NAMES in the miss loop's block."""
+
+    def beat(self) -> None:
+        """Notes that the miss loop is alive."""
+
+def counters_size(slots: int) -> int: ...
+def read_counters(memory: Memory, slots: int) -> tuple[dict[str, int], list[dict[str, int]]]:
+    """Totals over all blocks, and one row a zone."""
+
+def read_beats(memory: Memory, slots: int) -> list[tuple[int, int]]:
+    """Per slot: the hit thread's and the miss loop's last beat, ms of CLOCK_MONOTONIC, 0 = never."""
+
+def table_stats(table: Table, now: int) -> dict[str, int]:
+    """Slots by class (small, large) and by state: success, denial, failure, expired, unused."""
+
+def udp_send(fd: int, packets: list[bytes]) -> int:
+    """sendmmsg on a connected socket. Returns how many the kernel took; 0 when it would block. OSError of the first."""
+
+def udp_recv(fd: int) -> list[bytes]:
+    """recvmmsg on a connected socket: up to 64 datagrams, [] when it would block. OSError as recvmmsg(2) (ECONNREFUSED...)."""

@@ -1,0 +1,27 @@
+/* binding.h: what the three binding files share. module.c: functions over bytes; pytable.c: Memory and Table; pyserve.c: Server;
+ * pycounters.c: counters. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so one file serves 3.11-3.13. */
+#ifndef NODEDNS_BINDING_H
+#define NODEDNS_BINDING_H
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include "serve.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct memory { PyObject_HEAD void *base; Py_ssize_t size; int writable; };
+struct table_object { PyObject_HEAD struct table table; PyObject *memory; uint32_t epoch; uint8_t writer; };
+
+/* The Memory behind an argument, or NULL with TypeError or ValueError (shorter than `least`, or not writable when it must be). */
+struct memory *memory_of(PyObject *o, size_t least, int writable);
+struct table_object *table_of(PyObject *o);
+int add_table_types(PyObject *module);
+int add_server_types(PyObject *module);
+int add_counters(PyObject *module);
+int counter_index(const char *name); /* -1: none of that name */
+PyObject *py_udp_send(PyObject *self, PyObject *args);
+PyObject *py_udp_recv(PyObject *self, PyObject *args);
+PyObject *entry_bytes(const uint8_t *blob, size_t len);
+/* Adds a type made from a spec under its short name. 0, or -1 with an error set; *keep is the type. */
+int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **keep);
+#endif

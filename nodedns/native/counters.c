@@ -1,0 +1,42 @@
+/* counters.c: see counters.h. */
+#include "counters.h"
+
+size_t counters_size(unsigned slots) { return COUNTERS_HEADER + (size_t)slots * 2 * sizeof(struct counter_block); }
+
+struct counter_block *counters_block(void *base, unsigned slot, int miss)
+{
+    return (struct counter_block *)((char *)base + COUNTERS_HEADER) + 2 * slot + (miss ? 1 : 0);
+}
+
+void journal_add(struct journal *j, struct staging *s, const struct counter_block *b, unsigned index, uint64_t n)
+{
+    unsigned at = s->place[index];
+    if (at < j->count && j->item[at].index == index) {
+        j->item[at].value += n;
+        return;
+    }
+    at = j->count++;
+    s->place[index] = (uint16_t)at;
+    j->item[at].index = index;
+    j->item[at].value = atomic_load_explicit(&b->value[index], memory_order_relaxed) + n;
+}
+
+/* The fences order stores for a later reader of a dead process's memory: the compiler must not move them, the CPU retires them
+ * in program order before the process can be reaped. */
+void journal_store(struct journal *j, struct counter_block *b)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&j->armed, 1, memory_order_release);
+    for (uint32_t i = 0; i < j->count && i < JOURNAL_ITEMS; i++)
+        if (j->item[i].index < COUNTER_VALUES)
+            atomic_store_explicit(&b->value[j->item[i].index], j->item[i].value, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void journal_close(struct journal *j)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&j->armed, 0, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    j->count = 0;
+}

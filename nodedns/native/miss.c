@@ -1,0 +1,43 @@
+/* miss.c: the miss loop's half of a server: pending queries out, answers in. */
+#include "serve.h"
+#include "bytes.h"
+
+int64_t miss_next(struct server *s, uint8_t *key, size_t *key_len, unsigned *zone, uint64_t *taken)
+{
+    uint32_t ref;
+    uint64_t now = clock_boottime_ms();
+    while (ring_take(&s->pending, &ref)) {
+        struct miss *m = &s->page->miss[ref];
+        *key_len = wire_key(&m->client, key);
+        if (server_get(s, key, *key_len, now, s->late)) { /* its twin was answered while it waited in the ring */
+            counter_add(s->block[LANE_MISS], C_late_hits, 1);
+            miss_answer(s, ref, s->late, now);
+            continue;
+        }
+        *zone = server_zone(s, key, *key_len);
+        *taken = m->taken;
+        return ref;
+    }
+    return -1;
+}
+
+void miss_answer(struct server *s, uint32_t ref, const uint8_t *entry, uint64_t now)
+{
+    if (ref >= MISSES || atomic_load_explicit(&s->page->miss[ref].state, memory_order_relaxed) != MISS_TAKEN)
+        return;
+    struct lane *lane = &s->page->lane[LANE_MISS];
+    struct miss *m = &s->page->miss[ref];
+    if (lane->count == BATCH || (lane->count && s->page->miss[lane->ref[0]].sock != m->sock))
+        miss_flush(s);
+    struct note note = note_hit_of((const struct entry *)(const void *)entry, m->from.sin6_family == AF_INET6);
+    note.how = Z_miss;
+    size_t len = wire_render(entry, &m->client, now, m->client.udp_size, lane->data[lane->count]);
+    lane_queue(lane, len, &m->from, ref, note);
+}
+
+void miss_flush(struct server *s)
+{
+    struct lane *lane = &s->page->lane[LANE_MISS];
+    if (lane->count)
+        lane_send(s, LANE_MISS, s->socket[s->page->miss[lane->ref[0]].sock]);
+}

@@ -1,0 +1,103 @@
+/* render.c: entry -> a client's answer, and answers without records. */
+#include "bytes.h"
+
+enum { FLAG_TC = 0x02 };
+
+static void put_flags(uint8_t *out, const struct client *client, int tc, int ad, uint8_t rcode)
+{
+    memcpy(out, &client->id, 2);
+    out[2] = (uint8_t)(0x80 | client->opcode << 3 | (tc ? FLAG_TC : 0) | (client->flags & CLIENT_RD ? 1 : 0));
+    /* RA always; AD only for a client that asked with DO or AD (RFC 6840 5.7); CD is copied (RFC 4035 3.1.6) */
+    out[3] = (uint8_t)(0x80 | (ad && (client->flags & (CLIENT_DO | CLIENT_AD)) ? 0x20 : 0) | (client->flags & CLIENT_CD ? 0x10 : 0) | (rcode & 15));
+}
+
+/* Records that fit `room`; returns their end in the wire, sets counts, and *tc when an answer or authority record is left out. */
+static size_t cut(const struct entry *e, const uint8_t *blob, size_t room, uint16_t *count, int *tc)
+{
+    const uint8_t *wire = blob + sizeof *e, *ttls = blob + ENTRY_TTLS(e);
+    size_t end = WIRE_HEADER + (size_t)e->question_len;
+    unsigned i = 0;
+    for (int s = 0; s < 3; s++) {
+        count[s] = 0;
+        for (unsigned k = 0; k < e->section[s]; k++, i++) {
+            size_t ttl_at = (size_t)ttls[2 * i] | (size_t)ttls[2 * i + 1] << 8;
+            size_t stop = ttl_at + 6 + get16(wire + ttl_at + 4);
+            if (stop > room) {
+                *tc = s < 2;
+                return end;
+            }
+            end = stop;
+            count[s]++;
+        }
+    }
+    return end;
+}
+
+size_t wire_render(const uint8_t *blob, const struct client *client, uint64_t now, size_t limit, uint8_t *out)
+{
+    struct entry e;
+    memcpy(&e, blob, sizeof e);
+    uint16_t count[3] = {e.section[0], e.section[1], e.section[2]};
+    size_t ede = client->flags & CLIENT_EDNS ? e.ede_len : 0, end = e.wire_len;
+    size_t opt = client->flags & CLIENT_EDNS ? WIRE_OPT + (ede ? 4 + ede : 0) : 0;
+    int tc = 0;
+    if (end + opt > limit && ede) { /* the explanation goes before any record does */
+        ede = 0;
+        opt = WIRE_OPT;
+    }
+    if (end + opt > limit)
+        end = cut(&e, blob, limit - opt, count, &tc);
+    memcpy(out, blob + sizeof e, end);
+    put_flags(out, client, tc, e.ad, e.rcode);
+    memcpy(out + WIRE_HEADER, client->question, e.question_len);
+    uint64_t age = now > e.inserted ? (now - e.inserted) / 1000 : 0;
+    const uint8_t *ttls = blob + ENTRY_TTLS(&e);
+    for (unsigned i = count[0] + count[1] + count[2]; i > 0; i--, ttls += 2) {
+        uint8_t *at = out + ((size_t)ttls[0] | (size_t)ttls[1] << 8);
+        uint32_t ttl = get32(at);
+        put32(at, ttl > age ? (uint32_t)(ttl - age) : 0);
+    }
+    put16(out + 4, 1);
+    put16(out + 6, count[0]);
+    put16(out + 8, count[1]);
+    put16(out + 10, count[2] + (opt != 0));
+    if (opt)
+        end += put_opt(out + end, 0, client->flags & CLIENT_DO, blob + ENTRY_TTLS(&e) + 2 * (size_t)e.rr_count, ede);
+    return end;
+}
+
+/* RFC 8482 4.2: one HINFO, CPU "RFC8482", OS empty. TTL as in the RFC's example. */
+static size_t put_hinfo(uint8_t *out)
+{
+    static const uint8_t hinfo[] = {0xc0, 0x0c, 0, 13, 0, 1, 0, 0, 0x0e, 0x10, 0, 9, 7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
+    memcpy(out, hinfo, sizeof hinfo);
+    return sizeof hinfo;
+}
+
+size_t wire_error(enum verdict verdict, const struct client *client, uint16_t ede, uint8_t *out)
+{
+    static const uint8_t rcode[] = {[QUERY_OK] = 2, [QUERY_DROP] = 0, [QUERY_FORMERR] = 1, [QUERY_NOTIMP] = 4, [QUERY_BADVERS] = 0,
+                                    [QUERY_REFUSED] = 5, [QUERY_ANY] = 0};
+    if (verdict == QUERY_DROP)
+        return 0;
+    memset(out, 0, WIRE_HEADER);
+    put_flags(out, client, 0, 0, rcode[verdict]);
+    size_t end = WIRE_HEADER;
+    if (client->question_len) {
+        out[5] = 1;
+        memcpy(out + end, client->question, client->question_len);
+        end += client->question_len;
+    }
+    if (verdict == QUERY_ANY) {
+        out[7] = 1;
+        size_t hinfo = put_hinfo(out + end);
+        memcpy(out + end + 4, client->question + client->question_len - 2, 2); /* the asker's class */
+        end += hinfo;
+    }
+    if (client->flags & CLIENT_EDNS) {
+        uint8_t info[2] = {(uint8_t)(ede >> 8), (uint8_t)ede};
+        out[11] = 1;
+        end += put_opt(out + end, verdict == QUERY_BADVERS ? 1 : 0, client->flags & CLIENT_DO, info, ede == WIRE_NO_EDE ? 0 : 2);
+    }
+    return end;
+}

@@ -1,0 +1,74 @@
+/* serve.h: a worker's two loops over its sockets. serve.c is the hit loop, which runs without Python; miss.c is the other half,
+ * called by the miss loop. They share: a ring of pending queries (hit -> miss), a ring of free ones (miss -> hit), the page. */
+#ifndef NODEDNS_SERVE_H
+#define NODEDNS_SERVE_H
+#include "slot.h"
+#include "table.h"
+
+enum {
+    SOCKETS_MAX = 16,  /* listen addresses */
+    ACL_MAX = 64,
+    LIVELINESS_MS = 250, /* the hit loop wakes this often to beat: four times in the second after which it counts as hung */
+    EDE_PROHIBITED = 18, /* RFC 8914 4.19 */
+    EDE_NOT_READY = 14
+};
+
+struct acl { uint8_t address[16]; unsigned bits; };
+struct zone { uint8_t name[WIRE_NAME_MAX]; uint16_t len; uint32_t tag; };
+
+/* Single producer, single consumer. */
+struct ring { _Atomic uint32_t head, tail; uint32_t item[MISSES]; };
+
+struct server {
+    struct table table;
+    struct slot_page *page;
+    struct counter_block *block[2]; /* by lane */
+    struct staging staging[2];
+    unsigned sockets, acls, zones;
+    int socket[SOCKETS_MAX];
+    struct acl acl[ACL_MAX];
+    struct zone zone[MAX_ZONES];
+    int epoll, wake, stop; /* wake: to the miss loop; stop: to the hit loop */
+    struct ring pending, freed;
+    uint32_t spare[MISSES]; /* the hit loop's stack of free records: last freed first used, so few pages are touched */
+    unsigned spares;
+    uint64_t now;           /* of the batch in hand */
+    _Alignas(64) uint8_t entry[TABLE_LARGE]; /* the hit loop's copy */
+    _Alignas(64) uint8_t late[TABLE_LARGE];  /* the miss loop's */
+};
+
+uint64_t clock_boottime_ms(void);
+uint64_t clock_monotonic_ms(void);
+
+/* --- serve.c --- */
+/* Readies the page for this process: counts what a dead predecessor had sent, queues what it left pending. 0, or -1 with errno. */
+int server_open(struct server *s);
+void server_close(struct server *s);
+/* The hit loop, until the stop eventfd is written. Returns 0, or -1 with errno when epoll fails. */
+int server_run(struct server *s);
+/* May `address` (16 octets, v4 mapped) ask? An empty list lets everyone. */
+int server_allows(const struct server *s, const uint8_t *address);
+/* Row of the longest zone that holds the name; the root zone is always there. */
+unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len);
+/* Live entry of the key made under the present configuration, into out (TABLE_LARGE, 8-aligned); 0 = miss. */
+size_t server_get(const struct server *s, const uint8_t *key, size_t key_len, uint64_t now, uint8_t *out);
+struct note note_hit_of(const struct entry *e, int v6);
+
+/* --- lane.c --- */
+void lane_open(struct lane *lane);
+/* Sends what is queued through fd, counts it and frees its refs. */
+void lane_send(struct server *s, int which, int fd);
+/* After a predecessor: counts and frees what the kernel had sent. */
+void lane_recover(struct server *s, int which);
+/* Queues data[count] of `len` octets. The caller has rendered into lane->data[lane->count]. */
+void lane_queue(struct lane *lane, size_t len, void *to, uint32_t ref, struct note note);
+void ring_put(struct ring *r, uint32_t item);
+int ring_take(struct ring *r, uint32_t *item);
+
+/* --- miss.c --- */
+/* Takes the next pending query the table cannot answer by now. Returns its ref, -1 when there is none; fills key and zone. */
+int64_t miss_next(struct server *s, uint8_t *key, size_t *key_len, unsigned *zone, uint64_t *taken);
+/* Queues the answer of a ref from an entry; sends when the lane is full. A ref that is not pending is ignored. */
+void miss_answer(struct server *s, uint32_t ref, const uint8_t *entry, uint64_t now);
+void miss_flush(struct server *s);
+#endif

@@ -1,0 +1,26 @@
+"""The one thing pyproject.toml cannot say on Debian 12's setuptools 66: the C extension (abi3, so one file serves 3.11 to 3.13).
+
+NODEDNS_CFLAGS adds flags (the sanitizer build of `make test` uses it)."""
+
+import os
+
+from setuptools import Extension, setup
+
+NATIVE = "nodedns/native"
+SOURCES = ["table", "names", "wire", "entry", "render", "counters", "lane", "serve", "miss", "udp", "module", "pytable", "pyserve", "pycounters"]
+
+setup(
+    ext_modules=[
+        Extension(
+            "nodedns.native.__init__",
+            sources=[f"{NATIVE}/{name}.c" for name in SOURCES],
+            depends=[f"{NATIVE}/{name}" for name in os.listdir(NATIVE) if name.endswith(".h")],
+            define_macros=[("Py_LIMITED_API", "0x030b0000"), ("_GNU_SOURCE", None)],
+            extra_compile_args=["-std=c11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"]
+            + os.environ.get("NODEDNS_CFLAGS", "").split(),
+            extra_link_args=os.environ.get("NODEDNS_CFLAGS", "").split(),
+            py_limited_api=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
