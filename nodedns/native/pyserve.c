@@ -276,6 +276,11 @@ static PyObject *py_lookup(PyObject *self, PyObject *args)
     memset(&client, 0, sizeof client);
     client.udp_size = WIRE_UDP_PLAIN;
     enum verdict v = wire_parse_query((const uint8_t *)p, (size_t)len, 1, &client);
+    if (v != QUERY_DROP && peer_len == 16 && !server_allows(s, (const uint8_t *)peer)) {
+        counter_add(b, C_denied, 1);
+        counter_add(b, C_answers, 1);
+        return entry_bytes(stream, wire_error(QUERY_REFUSED, &client, EDE_PROHIBITED, stream));
+    }
     if (v != QUERY_OK) {
         counter_add(b, v == QUERY_DROP ? C_silent : counter[v], 1);
         counter_add(b, C_answers, v != QUERY_DROP);

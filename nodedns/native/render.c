@@ -17,8 +17,8 @@ static size_t cut(const struct entry *e, const uint8_t *blob, size_t room, uint1
     const uint8_t *wire = blob + sizeof *e, *ttls = blob + ENTRY_TTLS(e);
     size_t end = WIRE_HEADER + (size_t)e->question_len;
     unsigned i = 0;
+    memset(count, 0, 3 * sizeof *count);
     for (int s = 0; s < 3; s++) {
-        count[s] = 0;
         for (unsigned k = 0; k < e->section[s]; k++, i++) {
             size_t ttl_at = (size_t)ttls[2 * i] | (size_t)ttls[2 * i + 1] << 8;
             size_t stop = ttl_at + 6 + get16(wire + ttl_at + 4);

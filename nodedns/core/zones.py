@@ -1,0 +1,31 @@
+"""Zones as the native side takes them: names in wire form, tags, policies. Pure."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+from nodedns.config import Zone
+
+FAILURE_TTL = 5  # seconds a failure is kept: RFC 9520 3.2 asks for 1 s at least, CoreDNS's `servfail` default is 5 s
+
+
+def wire_name(name: str) -> bytes:
+    """RFC 1035 3.1 form of an absolute name; "." is b"\\0". Names of a config are checked there and have no escapes."""
+    labels = [label.encode("ascii") for label in name.rstrip(".").split(".") if label]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def zone_tag(zone: Zone, zones: Sequence[Zone]) -> int:
+    """What an entry of the table was made under: the zone itself, and which names below it go elsewhere.
+
+    An entry of another tag is a miss, so a zone whose upstreams or policy changed forgets what it knew and no other
+    does.
+    """
+    below = sorted(
+        z.name for z in zones if z.name != zone.name and (zone.name == "." or z.name.endswith("." + zone.name))
+    )
+    return crc32(repr((zone, below)).encode())
+
+
+def policy(zone: Zone, tag: int, row: int) -> tuple[int, int, int, int, int, int, int]:
+    """native.make_entry's policy tuple."""
+    return (zone.success.max_ttl, zone.success.min_ttl, zone.denial.max_ttl, zone.denial.min_ttl, FAILURE_TTL, tag, row)

@@ -1,0 +1,172 @@
+"""TCP clients (RFC 7766): many queries on a connection at once, answers as they come, limits on everything a client can
+hold.
+
+A message is two octets of length and a query. Hits are answered where they are read; a miss goes to the forwarder and
+its answer follows when it comes, out of order if need be.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from ipaddress import ip_address
+
+from nodedns import native
+from nodedns.worker.forward import Forwarder
+from nodedns.worker.question import Answer
+
+CONNECTIONS = 1024  # a worker: at 4 KiB of buffers each, 4 MiB
+PER_PEER = 256  # of these from one address: a node has one for all its host-network pods
+PENDING = 128  # misses in flight on a connection: knot-resolver's pipeline limit is 100
+IDLE = 10.0  # seconds without a whole query before a connection is closed: CoreDNS's idle timeout (RFC 7766 6.2.3: seconds)
+UNREAD = 65536 * 2  # octets a client may leave unread: two answers of the greatest length; then we read no more queries
+
+
+def mapped(host: str) -> bytes:
+    """16 octets of an address, v4 mapped."""
+    packed = ip_address(host.partition("%")[0]).packed
+    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, clients: "Clients") -> None:
+        self.clients = clients
+        self.buffer = b""
+        self.pending = 0
+        self.stalled = False  # the client does not read
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accepted, or closed at once when there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(UNREAD)
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.host = transport.get_extra_info("peername")[0]
+        self.peer = mapped(self.host)
+        self.last = self.clients.loop.time()
+        self.clients.accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Queries, whole and in parts."""
+        self.buffer += data
+        self.take()
+        self.clients.forwarder.flush()
+
+    def take(self) -> None:
+        """Answers or files every whole query in the buffer, while the client may have more in flight."""
+        buffer, at, end, out = self.buffer, 0, len(self.buffer), []
+        while (
+            self.pending < PENDING and at + 2 <= end and (stop := at + 2 + int.from_bytes(buffer[at : at + 2])) <= end
+        ):
+            found = self.clients.server.lookup(buffer[at + 2 : stop], self.peer)
+            at = stop
+            self.last = self.clients.loop.time()
+            if isinstance(found, bytes):
+                if found:
+                    out += [len(found).to_bytes(2), found]
+            else:
+                self.pending += 1
+                key, zone, client = found
+                self.clients.forwarder.ask_tcp(key, zone, self.answerer(client))
+        self.buffer = buffer[at:]
+        if out:
+            self.transport.write(b"".join(out))
+        self.throttle()
+
+    def answerer(self, client: bytes) -> Answer:
+        """What the forwarder calls with the entry of a miss."""
+
+        def answer(entry: bytes) -> None:
+            self.pending -= 1
+            self.clients.answered()
+            if self.transport.is_closing():
+                return
+            message = self.clients.server.render_tcp(entry, client, self.peer)
+            self.transport.write(len(message).to_bytes(2) + message)
+            self.last = self.clients.loop.time()
+            if self.buffer and self.pending == PENDING - 1:
+                self.clients.loop.call_soon(self.data_received, b"")  # what waited for a place
+            self.throttle()
+
+        return answer
+
+    def throttle(self) -> None:
+        """Reads on only from a client that is within its limits."""
+        if self.stalled or self.pending >= PENDING:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        self.stalled = True
+        self.throttle()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.stalled = False
+        self.throttle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone."""
+        self.clients.forget(self)
+
+
+class Clients:
+    """All TCP clients of one worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: native.Server, forwarder: Forwarder) -> None:
+        self.loop = loop
+        self.server = server
+        self.forwarder = forwarder
+        self.listeners: list[asyncio.Server] = []
+        self.connections: set[Connection] = set()
+        self.by_host: Counter[str] = Counter()
+        self.idle: asyncio.Event | None = None  # while leaving
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accepts on an inherited listening socket."""
+        sock.setblocking(False)
+        self.listeners.append(await self.loop.create_server(lambda: Connection(self), sock=sock))
+
+    def accept(self, connection: Connection) -> None:
+        """Takes a connection in, or closes it: over a limit."""
+        self.server.add("tcp_accepted")
+        self.connections.add(connection)
+        self.by_host[connection.host] += 1
+        if len(self.connections) > CONNECTIONS or self.by_host[connection.host] > PER_PEER:
+            self.server.add("tcp_refused")
+            connection.transport.abort()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self.by_host[connection.host] -= 1
+        if not self.by_host[connection.host]:
+            del self.by_host[connection.host]
+
+    def answered(self) -> None:
+        """A miss is over; the last one ends the wait of a leaving worker."""
+        if self.idle is not None and not any(connection.pending for connection in self.connections):
+            self.idle.set()
+
+    def tick(self, now: float) -> None:
+        """Closes the idle: no whole query for long and none in flight, or answers left unread as long."""
+        for connection in tuple(self.connections):
+            if now - connection.last > IDLE and (connection.stalled or not connection.pending):
+                self.server.add("tcp_idle")
+                connection.transport.abort()
+
+    async def leave(self, patience: float) -> None:
+        """Stops accepting, gives misses in flight `patience` seconds, closes every connection."""
+        for listener in self.listeners:
+            listener.close()
+        if any(connection.pending for connection in self.connections):
+            self.idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.idle.wait(), patience)
+        for connection in tuple(self.connections):
+            connection.transport.close()

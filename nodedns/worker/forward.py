@@ -1,0 +1,177 @@
+"""The miss: equal questions joined, an upstream asked, its reply checked and stored, every waiter answered.
+
+A question in flight stands in `asking` under its key, so that an equal one joins it, and in `waiting[attempt]`, which
+is in the order of deadlines. Transports take it by send() and call back: reply() with what came, refused() when the
+network said no. Whatever is queued in a turn of the loop leaves at its end, by flush(): a batch a socket.
+"""
+
+import asyncio
+from random import SystemRandom
+
+from nodedns import native
+from nodedns.config import Config, Zone
+from nodedns.core.upstreams import ATTEMPTS, BUDGET, Picker
+from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
+from nodedns.worker.question import NETWORK_ERROR, Answer, Carrier, Policy, Question, Transport
+from nodedns.worker.tcp import TcpUpstream
+from nodedns.worker.udp import UdpUpstream
+
+SERVFAIL = 2
+LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its budget left is failed at once
+
+
+class Route:
+    """A zone's upstreams, and its policy for entries."""
+
+    __slots__ = ("first", "picker", "policy", "tcp")
+
+    def __init__(self, zone: Zone, policy_: Policy, forwarder: "Forwarder") -> None:
+        self.policy = policy_
+        self.picker = Picker(zone.policy, len(zone.forward))
+        self.tcp: list[Transport] = [forwarder.transport(TcpUpstream, e.address, e.port) for e in zone.forward]
+        self.first = self.tcp  # what a question is first sent by
+        if zone.transport == "udp":
+            self.first = [forwarder.transport(UdpUpstream, e.address, e.port) for e in zone.forward]
+
+
+class Forwarder:
+    """All questions in flight of one worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: native.Server, config: Config, seed: int) -> None:
+        self.loop = loop
+        self.server = server
+        self.seed = seed
+        self.chance = SystemRandom().random
+        self.asking: dict[bytes, Question] = {}
+        self.waiting: tuple[dict[Question, None], ...] = tuple({} for _ in ATTEMPTS)
+        self.transports: dict[tuple[type, str, int], Transport] = {}
+        self.dirty: set[Transport] = set()  # those with something queued
+        zones = config.zones
+        self.routes = [Route(z, policy(z, zone_tag(z, zones), row), self) for row, z in enumerate(zones)]
+
+    def transport(self, kind: type[UdpUpstream] | type[TcpUpstream], address: str, port: int) -> Transport:
+        """The one transport of a kind to an endpoint, shared by zones."""
+        at = (kind, address, port)
+        if at not in self.transports:
+            self.transports[at] = kind(self, address, port)
+        return self.transports[at]
+
+    def ask(self, key: bytes, zone: int, taken: int, ref: int) -> None:
+        """A UDP client's miss; `taken` is when it came, ms of CLOCK_BOOTTIME."""
+        question = self.asking.get(key)
+        if question is not None:
+            question.refs.append(ref)
+            self.server.add("joined")
+            return
+        left = BUDGET - (native.now() - taken) / 1000
+        question = self.asking[key] = Question(key, zone, self.loop.time() + left)
+        question.refs.append(ref)
+        self.attempt(question)
+
+    def ask_tcp(self, key: bytes, zone: int, answer: Answer) -> None:
+        """A TCP client's miss; `answer` is called once, with an entry."""
+        question = self.asking.get(key)
+        if question is not None:
+            question.clients.append(answer)
+            self.server.add("joined")
+            return
+        question = self.asking[key] = Question(key, zone, self.loop.time() + BUDGET)
+        question.clients.append(answer)
+        self.attempt(question)
+
+    def attempt(self, question: Question) -> None:
+        """Asks the next upstream, or gives up."""
+        number = len(question.tried)
+        now = self.loop.time()
+        route = self.routes[question.zone]
+        if number == len(ATTEMPTS) or not route.tcp or question.ends - now < LEAST:
+            self.give_up(question)
+            return
+        upstream = route.picker.pick(question.tried, self.chance())
+        question.tried.append(upstream)
+        question.since = now
+        question.deadline = min(now + ATTEMPTS[number], question.ends)
+        self.waiting[number][question] = None
+        self.send(route.first[upstream], question)
+
+    def send(self, transport: Transport, question: Question) -> None:
+        """Queues a question on a transport."""
+        self.dirty.add(transport)
+        transport.send(question)
+
+    def reply(self, question: Question, reply: bytes, carrier: Carrier) -> bool:
+        """What came under a question's id. False when it is not its reply: the true one may be behind it."""
+        policy_ = self.routes[question.zone].policy
+        entry = native.make_entry(question.key, reply, self.seed, policy_, native.now())
+        if isinstance(entry, bytes):
+            self.finish(question, entry)
+            return True
+        if entry == native.TRUNCATED and question.carrier is carrier:
+            self.send(self.routes[question.zone].tcp[question.tried[-1]], question)
+            return True
+        self.server.add("upstream_strays" if entry == native.MISMATCH else "upstream_malformed")
+        return False
+
+    def refused(self, question: Question, carrier: Carrier | None) -> None:
+        """The network refused what `carrier` carried: the next attempt need not wait."""
+        if question.carrier is not carrier or self.asking.get(question.key) is not question:
+            return  # it has moved on
+        question.ede = NETWORK_ERROR
+        self.server.add("upstream_errors")
+        del self.waiting[len(question.tried) - 1][question]
+        self.attempt(question)
+
+    def give_up(self, question: Question) -> None:
+        """No upstream answered: SERVFAIL, kept so that the same question does not ask them all again at once."""
+        self.server.add("exhausted")
+        *_, tag, row = self.routes[question.zone].policy
+        entry = native.failure_entry(
+            question.key, self.seed, SERVFAIL, question.ede, FAILURE_TTL, row, tag, native.now()
+        )
+        self.finish(question, entry)
+
+    def finish(self, question: Question, entry: bytes) -> None:
+        """Stores the entry and answers everyone who waits."""
+        del self.asking[question.key]
+        if question.tried:
+            self.waiting[len(question.tried) - 1].pop(question, None)
+        question.release()
+        self.server.store(entry)
+        if question.refs:
+            self.server.answer(question.refs, entry)
+        for answer in question.clients:
+            answer(entry)
+
+    def flush(self) -> None:
+        """Ends a turn: everything queued in it goes out. A refusal may queue again, on another transport."""
+        while self.dirty:
+            self.dirty.pop().flush()
+        self.server.flush()
+
+    def tick(self, now: float) -> None:
+        """Attempts whose time is over; the transports' own clocks."""
+        for waiting in self.waiting:
+            late = []
+            for question in waiting:
+                if question.deadline > now:
+                    break
+                late.append(question)
+            for question in late:
+                waiting.pop(question, None)
+                if self.asking.get(question.key) is question:
+                    self.late(question)
+        for transport in self.transports.values():
+            transport.tick(now)
+        self.flush()
+
+    def late(self, question: Question) -> None:
+        """An attempt's time is over. What carried it keeps it: a late reply is welcome while the next attempt runs."""
+        self.server.add("upstream_timeouts")
+        if question.carrier is not None:
+            question.carrier.silent(question)
+        self.attempt(question)
+
+    def close(self) -> None:
+        """Closes every socket towards upstreams."""
+        for transport in self.transports.values():
+            transport.close()

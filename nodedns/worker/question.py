@@ -1,0 +1,67 @@
+"""One question in flight, and what transports and the forwarder know of each other."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+NO_REACHABLE_AUTHORITY = (22).to_bytes(2)  # RFC 8914 4.23
+NETWORK_ERROR = (23).to_bytes(2)  # RFC 8914 4.24
+
+Answer = Callable[[bytes], None]
+Policy = tuple[int, int, int, int, int, int, int]
+
+
+class Carrier(Protocol):
+    """A socket or stream that carries questions."""
+
+    def silent(self, question: "Question") -> None:
+        """The question's attempt ended without a reply."""
+
+
+class Transport(Protocol):
+    """The way to one upstream: worker.udp, worker.tcp."""
+
+    def send(self, question: "Question") -> None:
+        """Queues the question; it leaves with the next flush()."""
+
+    def flush(self) -> None:
+        """Sends what is queued."""
+
+    def tick(self, now: float) -> None:
+        """What happens by the clock (loop time)."""
+
+    def close(self) -> None:
+        """Closes every socket."""
+
+
+class Question:
+    """Who waits (`refs` of UDP queries, `clients` over TCP), where it stands (`tried`, `deadline`, `ends`), who carries
+    it.
+
+    `held` lists every place a transport keeps it: a late reply to an earlier attempt is as good as one to the last.
+    """
+
+    __slots__ = ("carrier", "clients", "deadline", "ede", "ends", "held", "key", "refs", "since", "tried", "zone")
+
+    def __init__(self, key: bytes, zone: int, ends: float) -> None:
+        self.key = key
+        self.zone = zone
+        self.ends = ends
+        self.refs: list[int] = []
+        self.clients: list[Answer] = []
+        self.tried: list[int] = []
+        self.held: list[tuple[dict[int, Question], int]] = []
+        self.carrier: Carrier | None = None
+        self.since = self.deadline = 0.0  # of the attempt, loop time
+        self.ede = NO_REACHABLE_AUTHORITY
+
+    def carried(self, carrier: Carrier, held: "dict[int, Question]", id_: int) -> None:
+        """A transport took it under an id."""
+        self.carrier = carrier
+        held[id_] = self
+        self.held.append((held, id_))
+
+    def release(self) -> None:
+        """Takes it out of every transport; an id that serves another question by now stays."""
+        for held, id_ in self.held:
+            if held.get(id_) is self:
+                del held[id_]
