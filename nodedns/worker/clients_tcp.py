@@ -18,8 +18,8 @@ from nodedns.worker.question import Answer
 CONNECTIONS = 1024  # a worker: at 4 KiB of buffers each, 4 MiB
 PER_PEER = 256  # of these from one address: a node has one for all its host-network pods
 PENDING = 128  # misses in flight on a connection: knot-resolver's pipeline limit is 100
-IDLE = 10.0  # seconds without a whole query before a connection is closed: CoreDNS's idle timeout (RFC 7766 6.2.3: seconds)
-UNREAD = 65536 * 2  # octets a client may leave unread: two answers of the greatest length; then we read no more queries
+IDLE = 10.0  # seconds without a whole query before a connection is closed: CoreDNS's own (RFC 7766 6.2.3: seconds)
+UNREAD = 65536 * 2  # octets a client may leave unread, two answers of the greatest length; then we read no more
 
 
 def mapped(host: str) -> bytes:

@@ -12,6 +12,7 @@ from nodedns import native
 from nodedns.config import Config, Zone
 from nodedns.core.upstreams import ATTEMPTS, BUDGET, Picker
 from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
+from nodedns.worker.pace import Pace
 from nodedns.worker.question import NETWORK_ERROR, Answer, Carrier, Policy, Question, Transport
 from nodedns.worker.tcp import TcpUpstream
 from nodedns.worker.udp import UdpUpstream
@@ -42,6 +43,7 @@ class Forwarder:
         self.server = server
         self.seed = seed
         self.chance = SystemRandom().random
+        self.pace = Pace(loop)
         self.asking: dict[bytes, Question] = {}
         self.waiting: tuple[dict[Question, None], ...] = tuple({} for _ in ATTEMPTS)
         self.transports: dict[tuple[type, str, int], Transport] = {}
@@ -147,6 +149,7 @@ class Forwarder:
         while self.dirty:
             self.dirty.pop().flush()
         self.server.flush()
+        self.pace.note()
 
     def tick(self, now: float) -> None:
         """Attempts whose time is over; the transports' own clocks."""

@@ -1,0 +1,227 @@
+"""The config: TOML text -> frozen dataclasses, or every problem at once.
+
+Pure: no file is opened here; the caller reads the text, the drop-ins and any resolv.conf. Three steps, and each adds to
+one list of problems: every value of every file by itself (config_schema.read), the files merged in order over the zones
+that always exist (`_merge`), the values against each other (`_check`). docs/configuration.md is the user's manual.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
+from nodedns.config_values import MAX_SERVERS, ConfigError, Endpoint, Forward, Problem, endpoint, show
+
+__all__ = [
+    "RESTART_KEYS",
+    "Cache",
+    "Config",
+    "ConfigError",
+    "Endpoint",
+    "Node",
+    "Problem",
+    "Ttl",
+    "Zone",
+    "example",
+    "nameservers",
+    "parse",
+    "restart_needed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """Bounds on how long an answer is kept, in seconds; min_ttl <= max_ttl."""
+
+    max_ttl: int
+    min_ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Who answers for the names at and below `name` (absolute, lower case: "cluster.local.", ".").
+
+    `resolv_conf` is the path of a file whose nameservers the caller appends to `forward`, None for none.
+    `policy` is "random", "round_robin" or "sequential"; `transport` is "udp" or "tcp".
+    `success` bounds answers, `denial` NXDOMAIN and NODATA (RFC 2308).
+    """
+
+    name: str
+    forward: tuple[Endpoint, ...]
+    resolv_conf: str | None
+    policy: str
+    transport: str
+    success: Ttl
+    denial: Ttl
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4."""
+
+    listen: tuple[Endpoint, ...]
+    allow: tuple[str, ...]
+    workers: int
+    run_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The shared table's `size` in bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole config; `zones` is sorted by name and always has "."."""
+
+    node: Node
+    cache: Cache
+    zones: tuple[Zone, ...]
+
+
+# Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
+RESTART_KEYS = frozenset({"node.listen", "node.workers", "node.run_dir", "cache.size"})
+
+# The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
+# RFC 1122, 3927, 1918, 6598 (shared with carriers), 4291, 4193.
+_PRIVATE = ("127.0.0.0/8", "169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+            "::1/128", "fc00::/7")  # fmt: skip
+
+
+def parse(text: str, dropins: Sequence[tuple[str, str]] = ()) -> Config:
+    """The config in `text`, with `dropins` (file name, text) merged over it in the order given.
+
+    Tables merge key by key, [[zone]] blocks by name. Raises ConfigError with every problem of every file (at most 100);
+    the paths in a drop-in begin with its file name.
+    """
+    problems: list[Problem] = []
+    texts = [("", text), *((f"{show(name)[1:-1]}: ", content) for name, content in dropins)]
+    files = [read(where, content, problems) for where, content in texts]
+    whole = [file for file in files if file]
+    node = {path: given for tables, _ in whole for path, given in tables.items()}
+    zones = _merge(node, [blocks for _, blocks in whole])
+    if len(whole) == len(files):  # else nothing can be called missing: what the unread file says is not known
+        problems += _check(node, zones)
+    if problems:
+        raise ConfigError(*problems[:MAX_PROBLEMS])
+    return _build(node, zones)
+
+
+def _of(values: Values, path: str) -> Any:
+    """The value at `path`, or its default."""
+    return values[path].value if path in values else KEYS[path].parse(KEYS[path].default)
+
+
+def _merge(node: Values, blocks: Sequence[dict[str, Values]]) -> dict[str, Values]:
+    """The fields of every zone: the seed's four, then the blocks of each file over them."""
+    cluster = {"zone.forward": node.get("cluster.dns", Given("", None)), "zone.transport": Given("", "tcp")}
+    zones: dict[str, Values] = {
+        _of(node, "cluster.domain"): cluster | {"zone.denial.max_ttl": Given("", 5)},
+        "in-addr.arpa.": cluster,
+        "ip6.arpa.": cluster,
+        ".": {"zone.forward": Given("", Forward((), "/etc/resolv.conf"))},
+    }
+    for layer in blocks:
+        for name, fields in layer.items():
+            zones[name] = zones.get(name, {}) | fields
+    return zones
+
+
+def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
+    """What no value shows by itself. A value that already has a problem is not judged again."""
+    if "cluster.dns" not in node:
+        hint = 'a whole config is two lines: [cluster] and dns = "10.96.0.10"'
+        yield Problem("cluster.dns", "the address of kube-dns", "nothing", hint)
+    if len(zones) > MAX_ZONES:
+        yield Problem("zone", f"at most {MAX_ZONES} zones, the four that always exist included", str(len(zones)))
+    for fields in zones.values():
+        if "zone.forward" not in fields:
+            where = fields["zone.name"].where.removesuffix("name") + "forward"
+            yield Problem(where, "the servers of this new zone", "nothing")
+        for kind in ("zone.success", "zone.denial"):
+            low, high = fields.get(f"{kind}.min_ttl"), _of(fields, f"{kind}.max_ttl")
+            if low and low.value and high and low.value > high:
+                yield Problem(low.where, f"at most max_ttl, which is {high}", show(low.value))
+    yield from _check_listen(_of(node, "node.listen") or (), node, zones)
+
+
+def _check_listen(listen: Sequence[Endpoint], node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
+    private = [ipaddress.ip_network(text) for text in _PRIVATE]
+    public = [at for at in listen if not any(ipaddress.ip_address(at.address) in network for network in private)]
+    if public and "node.allow" not in node:
+        hint = f"anyone may reach {public[0]}: without a list this would be an open resolver"
+        yield Problem("node.allow", "the networks of your clients", "nothing", hint)
+    # Three zones share cluster.dns: it is one line to change.
+    for where, value in dict.fromkeys(fields["zone.forward"] for fields in zones.values() if "zone.forward" in fields):
+        for server in value.servers if value else ():
+            if server in listen:
+                yield Problem(where, "servers other than this one", show(str(server)), "node.listen has it: a loop")
+
+
+def _build(node: Values, zones: dict[str, Values]) -> Config:
+    return Config(
+        node=Node(
+            listen=_of(node, "node.listen"),
+            allow=node["node.allow"].value if "node.allow" in node else (),
+            workers=_of(node, "node.workers"),
+            run_dir=_of(node, "node.run_dir"),
+        ),
+        cache=Cache(_of(node, "cache.size")),
+        zones=tuple(
+            Zone(
+                name=name,
+                forward=fields["zone.forward"].value.servers,
+                resolv_conf=fields["zone.forward"].value.resolv_conf,
+                policy=_of(fields, "zone.policy"),
+                transport=_of(fields, "zone.transport"),
+                success=_ttl(fields, "zone.success"),
+                denial=_ttl(fields, "zone.denial"),
+            )
+            for name, fields in sorted(zones.items())
+        ),
+    )
+
+
+def _ttl(fields: Values, kind: str) -> Ttl:
+    # A max_ttl below the default min_ttl needs no second key: CoreDNS lets the maximum win as well.
+    max_ttl = _of(fields, f"{kind}.max_ttl")
+    return Ttl(max_ttl, min(_of(fields, f"{kind}.min_ttl"), max_ttl))
+
+
+def nameservers(resolv_conf_text: str) -> tuple[Endpoint, ...]:
+    """The servers of a resolv.conf(5), port 53, each once, at most 15 (config_values.MAX_SERVERS).
+
+    As in glibc the keyword starts its line, and a line that makes no sense is passed over. So is an IPv6 link-local
+    server: its scope ("fe80::1%eth0") cannot be kept in an Endpoint.
+    """
+    found: dict[Endpoint, None] = {}
+    for line in resolv_conf_text.split("\n"):
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver" and line.startswith("nameserver"):
+            with suppress(ConfigError):
+                found[endpoint(f"[{words[1]}]:53")] = None  # in brackets only an IP will do, and no port
+    return tuple(found)[:MAX_SERVERS]
+
+
+_EXAMPLE = """
+cluster.dns = "127.0.0.1:5354"
+node = { listen = "127.0.0.1:5353", workers = 2 }
+cache.size = "8MiB"
+zone = [{ name = ".", forward = "127.0.0.1:5354" }]
+"""
+
+
+def example() -> Config:
+    """The config of `nodedns run --example`: loopback only, no root; `run_dir` is "", the caller replaces it."""
+    config = parse(_EXAMPLE)
+    return replace(config, node=replace(config.node, run_dir=""))
+
+
+def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+    """The RESTART_KEYS whose values differ, in alphabetical order: a reload must refuse these by name."""
+    return tuple(path for path in sorted(RESTART_KEYS) if attrgetter(path)(old) != attrgetter(path)(new))

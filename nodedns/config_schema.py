@@ -1,0 +1,192 @@
+"""The keys of a config file, each declared once: parser, default, meaning; and one file read along them.
+
+The tables of docs/configuration.md are printed from the same rows.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from nodedns import config_values as values
+from nodedns.config_values import ConfigError, Problem, show, suggest
+
+# A config of 64 zones with 15 servers each has half of this. tomllib needs time quadratic in the parts of a dotted key,
+# and a key cannot leave its line: with both bounds the worst file takes two seconds.
+MAX_BYTES = 128 * 1024
+MAX_LINE = 4096
+# More than a terminal shows helps nobody, and a hostile file must not make us write a million.
+MAX_PROBLEMS = 100
+# The counters page has a row for each.
+MAX_ZONES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: its path in the file, the parser of its value, its default as a user would write it (None: there is
+    none), its meaning as Markdown. `later` marks a key that belongs to the format and not yet to the program."""
+
+    path: str
+    parse: Callable[[object], object]
+    default: str | int | list[str] | None
+    meaning: str
+    later: bool = False
+
+
+_TABLE = (
+    Key("cluster.dns", values.cluster_dns, None,
+        "kube-dns as the node reaches it: an IP, `IP:port` or a list. **The only required key.**"),
+    Key("cluster.domain", values.domain, "cluster.local", "The name of the cluster's own zone."),
+    Key("node.listen", values.listen, ["169.254.20.10"],
+        "Up to 16 exact addresses to serve, `IP` or `IP:port`. `0.0.0.0` and `::` are refused."),
+    Key("node.allow", values.allow, None,
+        "Up to 64 networks whose clients are answered. Without it everyone is, provided that every `listen` address is "
+        "loopback, link-local or private; any other needs this key, so that nobody opens a resolver by accident."),
+    Key("node.workers", values.workers, "auto",
+        "Worker processes, 1 to 64. `auto`: one for each CPU, at most 4."),
+    Key("node.run_dir", values.path, "/run/nodedns", "Absolute path of the directory for the cache and the counters."),
+    Key("node.interface", values.not_yet("none"), None, "The link that carries the addresses.", later=True),
+    Key("node.netfilter", values.not_yet("none"), None, "The backend of the steering rules.", later=True),
+    Key("node.fallback", values.not_yet("none"), None, "Where queries go while nodedns is down.", later=True),
+    Key("node.fail_open_after", values.not_yet(), None, "How soon they go there.", later=True),
+    Key("node.on_stop", values.not_yet(), None, "What a stop leaves behind.", later=True),
+    Key("cache.size", values.size, "32MiB",
+        "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number."),
+    Key("metrics.listen", values.not_yet(), None, "Where Prometheus scrapes.", later=True),
+    Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
+    Key("zone.forward", values.forward, None,
+        "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, and at most one path of a resolv.conf whose servers are "
+        "appended. Required in a new zone."),
+    Key("zone.policy", values.choice("random", "round_robin", "sequential"), "random",
+        "Which server is asked first: `random`, `round_robin` or `sequential`."),
+    Key("zone.transport", values.choice("udp", "tcp", later="tls"), "udp",
+        "How servers are asked: `udp` (a truncated reply is asked again over TCP) or `tcp`."),
+    Key("zone.success.max_ttl", values.seconds(1), 30, "Seconds an answer is kept at most, or a duration (`\"1h\"`)."),
+    Key("zone.success.min_ttl", values.seconds(0), 5,
+        "Seconds an answer is kept at least. 5 is CoreDNS's default; without this key it is never above `max_ttl`."),
+    Key("zone.denial.max_ttl", values.seconds(1), 30, "The same for NXDOMAIN and NODATA."),
+    Key("zone.denial.min_ttl", values.seconds(0), 5, "The same for NXDOMAIN and NODATA."),
+    Key("zone.serve_stale", values.not_yet(), None, "Old answers while no server replies.", later=True),
+    Key("zone.prefetch", values.not_yet(), None, "Popular answers fetched again before they expire.", later=True),
+)  # fmt: skip
+
+KEYS = {key.path: key for key in _TABLE}
+
+
+def names(table: str) -> set[str]:
+    """What may stand directly in `table` ("" is the file, "zone" a block of it): keys and tables."""
+    prefix = f"{table}." if table else ""
+    return {path.removeprefix(prefix).partition(".")[0] for path in KEYS if path.startswith(prefix)}
+
+
+class Given(NamedTuple):
+    """A value and where it stands ("10-corp.toml: zone[0].forward"); the value is None where that has a problem."""
+
+    where: str
+    value: Any
+
+
+Values = dict[str, Given]  # by the path in KEYS: "node.listen", "zone.success.max_ttl"
+
+
+def read(file: str, text: str, problems: list[Problem]) -> tuple[Values, dict[str, Values]] | None:
+    """The values of one file: those of its tables, and those of its [[zone]] blocks by zone name.
+
+    Appends what is wrong to `problems`, each path beginning with `file` ("" or "NAME: "). None: the text is no TOML.
+    """
+    tree = _load(file, text, problems)
+    if tree is None:
+        return None
+    blocks = tree.pop("zone", [])
+    return _read_table(tree, "", file, problems), _read_zones(blocks, file, problems)
+
+
+def _load(file: str, text: str, problems: list[Problem]) -> dict[str, Any] | None:
+    try:
+        if len(text.encode()) <= MAX_BYTES and max(map(len, text.split("\n"))) <= MAX_LINE:
+            return tomllib.loads(text)
+        bounds = f"at most {MAX_BYTES} bytes, in lines of at most {MAX_LINE}"
+        problems.append(Problem(f"{file}file", bounds, "more", "is it the right file?"))
+    except RecursionError:
+        problems.append(Problem(f"{file}file", "TOML", "brackets nested too deep"))
+    except ValueError as error:  # TOMLDecodeError, a lone surrogate, an integer of more than 4,300 digits
+        reason, _, position = str(error).rpartition(" (at ")
+        where = position.removesuffix(")") if reason else "file"
+        problems.append(Problem(file + where, "TOML", show(reason or str(error))[1:-1]))
+    return None
+
+
+def _read_table(table: dict[str, Any], base: str, where: str, problems: list[Problem]) -> Values:
+    """The values of `table`, which KEYS knows as `base` and the user as `where`."""
+    found: Values = {}
+    known = names(base)
+    for key, value in table.items():
+        if len(problems) >= MAX_PROBLEMS:
+            break
+        path = f"{base}.{key}" if base else key
+        here = where + (key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else show(key))
+        if key not in known:
+            problems.append(Problem(here, "a known key", "an unknown one", suggest(key, known) or _elsewhere(key)))
+        elif path in KEYS:
+            found[path] = Given(here, _value(path, value, here, problems))
+        elif isinstance(value, dict):
+            found |= _read_table(value, path, f"{here}.", problems)
+        else:
+            problems.append(Problem(here, "a table", show(value)))
+    return found
+
+
+def _elsewhere(key: str) -> str:
+    homes = [path.rpartition(".")[0] for path in KEYS if path.endswith(f".{key}")]
+    return f"it belongs to {homes[0]}" if homes else ""
+
+
+def _value(path: str, value: object, where: str, problems: list[Problem]) -> object:
+    try:
+        return KEYS[path].parse(value)
+    except ConfigError as error:
+        problems += [replace(problem, path=where + problem.path) for problem in error.problems]
+    return None
+
+
+def _read_zones(blocks: object, file: str, problems: list[Problem]) -> dict[str, Values]:
+    found: dict[str, Values] = {}
+    if not isinstance(blocks, list) or len(blocks) > MAX_ZONES:
+        problems.append(Problem(f"{file}zone", f"at most {MAX_ZONES} [[zone]] blocks", show(blocks)))
+        return found
+    for index, block in enumerate(blocks):
+        where = f"{file}zone[{index}]"
+        if not isinstance(block, dict):
+            problems.append(Problem(where, "a [[zone]] block", show(block)))
+            continue
+        fields = _read_table(block, "zone", f"{where}.", problems)
+        name = fields.get("zone.name")
+        if name is None:
+            problems.append(Problem(f"{where}.name", "the name of the zone", "nothing"))
+        elif name.value in found:
+            hint = f"{found[name.value]['zone.name'].where} is the same"
+            problems.append(Problem(name.where, "each zone once in a file", show(block["name"]), hint))
+        elif name.value is not None:
+            found[name.value] = fields
+    return found
+
+
+def key_table() -> str:
+    """The keys one can use, as a Markdown table: key, default, meaning."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{key.path}` | {_toml(key.default)} | {key.meaning} |" for key in _TABLE if not key.later]
+    return "\n".join(lines)
+
+
+def later_table() -> str:
+    """The keys that are refused by name in this version, as a Markdown table: key, meaning."""
+    lines = ["| key | what it will say |", "|---|---|"]
+    lines += [f"| `{key.path}` | {key.meaning} |" for key in _TABLE if key.later]
+    return "\n".join(lines)
+
+
+def _toml(default: str | int | list[str] | None) -> str:
+    if default is None:
+        return ""
+    return f"`[{', '.join(map(show, default))}]`" if isinstance(default, list) else f"`{show(default)}`"

@@ -1,0 +1,280 @@
+"""The kinds of value in a config file: one parser each, and the words for what is wrong with one.
+
+A parser takes a TOML value and returns what the program uses, or raises ConfigError with every problem of that value;
+the paths in there are relative to the value: "" or "[2]". Pure: text in, values out.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to change in a config file: where, what belongs there, what stands there, how to go on."""
+
+    path: str
+    expected: str
+    got: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected}, got {self.got}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigError(Exception):
+    """A config that cannot be used. `problems` is never empty; str() has one line for each."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where DNS is spoken: canonical IP text (RFC 5952 for IPv6) and a port, 1 to 65535."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The servers of a zone: written addresses, and the path of at most one resolv.conf(5) with more of them."""
+
+    servers: tuple[Endpoint, ...]
+    resolv_conf: str | None = None
+
+
+def show(value: object) -> str:
+    """`value` on one line of a terminal: control characters escaped, length bounded, tables and lists only named."""
+    if isinstance(value, str):
+        text = value if len(value) <= 60 else value[:57] + "..."
+        return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        # Python refuses to print an integer of more than 4,300 digits, and TOML lets one write it in hexadecimal.
+        return str(value) if -(2**63) <= value < 2**63 else "an integer of more than 64 bits"
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return "a table" if isinstance(value, dict) else "a date or time"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """'did you mean "..."?' for the nearest of `known`, or "" where none is near."""
+    import difflib  # late: only a wrong file needs it, and what the supervisor imports stays in its memory
+
+    # difflib takes quadratic time, and no key or choice is longer than 16 characters.
+    near = difflib.get_close_matches(word.lower(), sorted(known), 1) if len(word) <= 32 else []
+    return f"did you mean {show(near[0])}?" if near else ""
+
+
+def refuse(value: object, expected: str, hint: str = "") -> NoReturn:
+    """Raise the ConfigError of a value that is wrong as a whole."""
+    raise ConfigError(Problem("", expected, show(value), hint))
+
+
+IP = 'an IP, "IP:port" or "[IPv6]:port"'
+
+
+def endpoint(value: object) -> Endpoint:
+    """An IP with or without a port; 53 where none is written.
+
+    An IPv4 address in IPv6 clothes (RFC 4291 section 2.5.5.2) becomes IPv4, so that each host has one spelling.
+    """
+    if not isinstance(value, str):
+        refuse(value, IP)
+    host, port = value, "53"
+    if value.startswith("["):
+        host, _, port = value[1:].partition("]:")
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        refuse(value, IP, _later_server(value, host))
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.is_link_local:
+            refuse(value, IP, "an IPv6 link-local address needs a scope, which is not supported")
+        ip = ip.ipv4_mapped or ip
+    if ip.is_unspecified:
+        refuse(value, IP, "one exact address: a reply must come from the address that was asked")
+    if ip.is_multicast or str(ip) == "255.255.255.255" or "%" in str(ip):
+        refuse(value, IP, "not the address of one host")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        refuse(value, IP, "a port is 1 to 65535")
+    return Endpoint(str(ip), int(port))
+
+
+def _later_server(value: str, host: str) -> str:
+    if value.startswith("tls://"):
+        return "not yet: DNS over TLS"
+    named = re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) and re.search(r"[A-Za-z]", host)
+    return "not yet: servers by host name; write the address" if named else ""
+
+
+def path(value: object) -> str:
+    """An absolute path."""
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+        refuse(value, "an absolute path")
+    return value
+
+
+def each(value: object, expected: str, most: int, parse: Callable[[object], Any]) -> tuple[Any, ...]:
+    """Every item of a list through `parse`, a lone string being a list of one; all problems of all items at once."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not 1 <= len(items) <= most:
+        refuse(value, f"1 to {most} items, each {expected}")
+    first: dict[Any, int] = {}
+    problems: list[Problem] = []
+    for index, item in enumerate(items):
+        where = f"[{index}]" if items is value else ""
+        try:
+            parsed = parse(item)
+        except ConfigError as error:
+            problems += [replace(problem, path=where + problem.path) for problem in error.problems]
+            continue
+        if first.setdefault(parsed, index) != index:
+            problems.append(Problem(where, "each item once", show(item), f"[{first[parsed]}] is the same"))
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(first)
+
+
+# As many as CoreDNS takes in one `forward`.
+MAX_SERVERS = 15
+
+
+def cluster_dns(value: object) -> Forward:
+    """The servers of the cluster's own zones: addresses only, the node's resolv.conf knows nothing of a cluster."""
+    return Forward(each(value, IP, MAX_SERVERS, endpoint))
+
+
+def forward(value: object) -> Forward:
+    """The servers of a zone: addresses, and at most one path of a resolv.conf."""
+    found = each(value, f"{IP}, or the path of a resolv.conf", MAX_SERVERS, _server)
+    files = [item for item in found if isinstance(item, str)]
+    if len(files) > 1:
+        refuse(value, "at most one resolv.conf", f"it names {len(files)}")
+    return Forward(tuple(item for item in found if isinstance(item, Endpoint)), files[0] if files else None)
+
+
+def _server(value: object) -> Endpoint | str:
+    return path(value) if isinstance(value, str) and value.startswith("/") else endpoint(value)
+
+
+def listen(value: object) -> tuple[Endpoint, ...]:
+    """The addresses served: 16, because each costs two sockets for each of up to 64 workers, 2,048 descriptors."""
+    return each(value, IP, 16, endpoint)
+
+
+NETWORK = 'a network such as "10.0.0.0/8"'
+
+
+def allow(value: object) -> tuple[str, ...]:
+    """The clients that are answered: 64 networks, because the hit loop compares them one by one before each lookup."""
+    return each(value, NETWORK, 64, _network)
+
+
+def _network(value: object) -> str:
+    # ipaddress also takes netmasks and, worse, inverted ones: a prefix length has one reading.
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?", value):
+        refuse(value, NETWORK)
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        refuse(value, NETWORK, "bits are set after the prefix" if "host bits" in str(error) else "")
+
+
+def name(value: object) -> str:
+    """A domain name in lower case with its final dot, sizes by RFC 1035 section 2.3.4. "/" is for RFC 2317 zones."""
+    expected = "a domain name (labels of 1 to 63 letters, digits, - _ /; 255 octets in all)"
+    if not isinstance(value, str):
+        refuse(value, expected)
+    bare = value.removesuffix(".")
+    if value == ".":
+        return value
+    # A name of n characters is n + 2 octets: a length before each label and the root's at the end.
+    label = r"[A-Za-z0-9_/-]{1,63}"
+    if len(bare) > 253 or not re.fullmatch(rf"{label}(\.{label})*", bare):
+        refuse(value, expected, "" if bare.isascii() else "write it in its xn-- form")
+    return bare.lower() + "."
+
+
+def domain(value: object) -> str:
+    """The cluster's domain: a name that no other zone of a cluster has."""
+    found = name(value)
+    if found in (".", "in-addr.arpa.", "ip6.arpa."):
+        refuse(value, "the domain of the cluster's own names", "that zone exists beside it")
+    return found
+
+
+def workers(value: object) -> int:
+    """A number of worker processes, 0 for "auto"; 64, because so many have a slot in the counters page."""
+    if value == "auto":
+        return 0
+    if type(value) is not int or not 1 <= value <= 64:
+        refuse(value, '"auto" or 1 to 64')
+    return value
+
+
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def size(value: object) -> int:
+    """Bytes, 1 MiB to 16 GiB: below, the buckets are too few to share out; above, it is a slip of the unit."""
+    found = re.fullmatch(r"([0-9]{1,11})(KiB|MiB|GiB|)", value) if isinstance(value, str) else None
+    count = int(found[1]) * _UNITS[found[2]] if found else value
+    if type(count) is not int or not 2**20 <= count <= 2**34:
+        refuse(value, "1MiB to 16GiB, in KiB, MiB, GiB or plain bytes")
+    return count
+
+
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+
+
+def seconds(least: int) -> Callable[[object], int]:
+    """A parser of whole seconds, written as an integer or as a duration ("90s", "1.5m", "1h").
+
+    At most a week: RFC 8767 section 4 recommends that cap for any TTL.
+    """
+
+    def parse(value: object) -> int:
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", value) if isinstance(value, str) else None
+        whole, rest = divmod(round(float(found[1]) * _MILLISECONDS[found[2]]), 1000) if found else (value, 0)
+        if type(whole) is not int or rest or not least <= whole <= 604_800:
+            refuse(value, f'whole seconds from {least} to 604800, or a duration such as "30s"')
+        return whole
+
+    return parse
+
+
+def choice(*words: str, later: str = "") -> Callable[[object], str]:
+    """A parser of one of `words`; `later` is a word of the format that this version cannot serve."""
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        hint = "not yet" if later and value == later else suggest(value, words) if isinstance(value, str) else ""
+        refuse(value, " or ".join(map(show, words)), hint)
+
+    return parse
+
+
+def not_yet(only: str = "") -> Callable[[object], object]:
+    """A parser for a key that this version does not serve yet: only `only`, which asks for nothing, will do."""
+
+    def parse(value: object) -> object:
+        if not only or value != only:
+            refuse(value, show(only) if only else "no such key", "not yet")
+        return value
+
+    return parse
