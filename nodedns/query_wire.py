@@ -59,7 +59,7 @@ class Reply(NamedTuple):
 
 
 def where(server: Endpoint) -> str:
-    """"127.0.0.1:53" or "[::1]:53"."""
+    """ "127.0.0.1:53" or "[::1]:53"."""
     return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
 
 

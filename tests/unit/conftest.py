@@ -1,0 +1,49 @@
+"""A config file with its run directory, the shared files of a service without the service, and a command line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service_files import GOOD, ZONE, Verb, held_lock, shared, write, write_status
+
+from nodedns import cli, native
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """A config that needs nothing of this machine; its run directory is `run` beside it."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir(mode=0o700)
+    return write(tmp_path / "nodedns.toml", GOOD + f'run_dir = "{run_dir}"\n' + ZONE.format("10.1.1.53"))
+
+
+@pytest.fixture
+def table(config_file: Path) -> native.Table:
+    """The shared files of a service with two workers."""
+    run_dir = config_file.parent / "run"
+    memory = shared(run_dir / "cache", 2**20)
+    native.table_format(memory, 1)
+    shared(run_dir / "counters", native.counters_size(3))
+    write_status(config_file)
+    return native.Table(memory)
+
+
+@pytest.fixture
+def lock(config_file: Path) -> Iterator[None]:
+    with held_lock(config_file):
+        yield
+
+
+@pytest.fixture
+def verb(capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Runs one command line: (exit code, stdout, stderr)."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        try:
+            code = cli.main(words)
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
