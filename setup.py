@@ -7,7 +7,7 @@ import os
 from setuptools import Extension, setup
 
 NATIVE = "nodedns/native"
-SOURCES = ["table", "names", "wire", "entry", "render", "counters", "lane", "serve", "miss", "udp", "module", "pytable", "pyserve", "pycounters"]
+SOURCES = ["table", "names", "wire", "entry", "render", "counters", "lane", "serve", "miss", "stream", "udp", "module", "pytable", "pyserve", "pyopen", "pycounters"]
 
 setup(
     ext_modules=[

@@ -17,6 +17,8 @@ struct memory *memory_of(PyObject *o, size_t least, int writable);
 struct table_object *table_of(PyObject *o);
 int add_table_types(PyObject *module);
 int add_server_types(PyObject *module);
+/* Fills sockets, acl and zones from Python sequences. 0, or -1 with an error set. */
+int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zones);
 int add_counters(PyObject *module);
 int counter_index(const char *name); /* -1: none of that name */
 PyObject *py_udp_send(PyObject *self, PyObject *args);

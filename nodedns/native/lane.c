@@ -6,8 +6,16 @@
 
 enum { FULL_WAIT_MS = 5 }; /* a full device queue drains in well under this; waiting longer would delay hits behind it */
 
-static const uint8_t RCODE_COUNTER[16] = {Z_noerror, Z_other, Z_servfail, Z_nxdomain, Z_other, Z_refused, Z_other, Z_other,
-                                          Z_other,   Z_other, Z_other,    Z_other,    Z_other, Z_other,   Z_other, Z_other};
+enum zone_counter rcode_counter(uint8_t rcode)
+{
+    switch (rcode) {
+    case 0: return Z_noerror;
+    case 2: return Z_servfail;
+    case 3: return Z_nxdomain;
+    case 5: return Z_refused;
+    default: return Z_other;
+    }
+}
 
 void lane_open(struct lane *lane)
 {
@@ -46,7 +54,7 @@ static void count(struct server *s, int which, const struct note *n)
     }
     journal_add(j, st, b, zone_counter(n->zone, n->v6 ? Z_udp6 : Z_udp4), 1);
     journal_add(j, st, b, zone_counter(n->zone, n->how < ZONE_COUNTER_COUNT ? n->how : Z_miss), 1);
-    journal_add(j, st, b, zone_counter(n->zone, RCODE_COUNTER[n->rcode & 15]), 1);
+    journal_add(j, st, b, zone_counter(n->zone, rcode_counter(n->rcode)), 1);
 }
 
 static void release(struct server *s, int which, uint32_t ref)

@@ -21,72 +21,6 @@ static struct server_object *server_of(PyObject *o)
     return NULL;
 }
 
-static int take_sockets(struct server *s, PyObject *list)
-{
-    Py_ssize_t n = PySequence_Size(list);
-    if (n < 1 || n > SOCKETS_MAX) {
-        PyErr_Format(PyExc_ValueError, "1 to %d sockets, got %zd", SOCKETS_MAX, n);
-        return -1;
-    }
-    for (s->sockets = 0; s->sockets < (unsigned)n; s->sockets++) {
-        PyObject *o = PySequence_GetItem(list, s->sockets);
-        long fd = o ? PyLong_AsLong(o) : -1;
-        Py_XDECREF(o);
-        if (fd == -1 && PyErr_Occurred())
-            return -1;
-        s->socket[s->sockets] = (int)fd;
-    }
-    return 0;
-}
-
-/* Calls take(s, index, item) for each of at most `most` items. */
-static int take_each(struct server *s, PyObject *list, Py_ssize_t most, const char *what, int (*take)(struct server *, unsigned, PyObject *))
-{
-    Py_ssize_t n = PySequence_Size(list);
-    if (n < 0 || n > most) {
-        if (n > most)
-            PyErr_Format(PyExc_ValueError, "at most %zd %s, got %zd", most, what, n);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *item = PySequence_GetItem(list, i);
-        int bad = !item || take(s, (unsigned)i, item) < 0;
-        Py_XDECREF(item);
-        if (bad)
-            return -1;
-    }
-    return (int)n;
-}
-
-static int take_acl(struct server *s, unsigned i, PyObject *item)
-{
-    const char *address;
-    Py_ssize_t len;
-    if (!PyArg_ParseTuple(item, "y#I", &address, &len, &s->acl[i].bits))
-        return -1;
-    if (len != 16 || s->acl[i].bits > 128) {
-        PyErr_SetString(PyExc_ValueError, "an acl item is (16 octets, bits up to 128)");
-        return -1;
-    }
-    memcpy(s->acl[i].address, address, 16);
-    return 0;
-}
-
-static int take_zone(struct server *s, unsigned i, PyObject *item)
-{
-    const char *name;
-    Py_ssize_t len;
-    if (!PyArg_ParseTuple(item, "y#I", &name, &len, &s->zone[i].tag))
-        return -1;
-    if (len < 1 || name_skip_plain((const uint8_t *)name, (size_t)len, 0) != (size_t)len) {
-        PyErr_SetString(PyExc_ValueError, "a zone's name is in wire form");
-        return -1;
-    }
-    name_lower(s->zone[i].name, (const uint8_t *)name, (size_t)len);
-    s->zone[i].len = (uint16_t)len;
-    return 0;
-}
-
 static int open_server(struct server_object *o, struct memory *counters, struct memory *slots, unsigned slot)
 {
     struct server *s = o->server;
@@ -123,13 +57,7 @@ static int server_init(PyObject *self, PyObject *args, PyObject *kwargs)
     o->writer = t->writer;
     o->epoch = t->epoch;
     o->keep = PyTuple_Pack(3, table, counters, slots);
-    int n = take_sockets(o->server, sockets), a, z;
-    if (n < 0 || (a = take_each(o->server, acl, ACL_MAX, "acl items", take_acl)) < 0 ||
-        (z = take_each(o->server, zones, MAX_ZONES, "zones", take_zone)) < 0)
-        return -1;
-    o->server->acls = (unsigned)a;
-    o->server->zones = (unsigned)z;
-    return open_server(o, c, m, slot);
+    return server_take(o->server, sockets, acl, zones) < 0 ? -1 : open_server(o, c, m, slot);
 }
 
 static void server_dealloc(PyObject *self)
@@ -142,6 +70,14 @@ static void server_dealloc(PyObject *self)
     Py_XDECREF(o->keep);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
+}
+
+static int peer_ok(Py_ssize_t len)
+{
+    if (len == 16)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "a peer is 16 octets of address, got %zd", len);
+    return 0;
 }
 
 static PyObject *py_run(PyObject *self, PyObject *args)
@@ -243,56 +179,22 @@ static PyObject *py_store(PyObject *self, PyObject *args)
     return PyLong_FromLong(v);
 }
 
-/* Counts one TCP answer; the kernel marks no stream, so this is done before the write. */
-static void count_tcp(struct server *s, const struct entry *e, int miss, const char *peer)
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    static const uint8_t rcode[16] = {[0] = Z_noerror, [2] = Z_servfail, [3] = Z_nxdomain, [5] = Z_refused};
-    struct counter_block *b = s->block[LANE_MISS];
-    struct note n = note_hit_of(e, 0);
-    counter_add(b, C_answers, 1);
-    if (e->zone >= MAX_ZONES)
-        return;
-    counter_add(b, zone_counter(e->zone, memcmp(peer, mapped, 12) == 0 ? Z_tcp4 : Z_tcp6), 1);
-    counter_add(b, zone_counter(e->zone, miss ? Z_miss : n.how), 1);
-    counter_add(b, zone_counter(e->zone, e->rcode == 0 || rcode[e->rcode & 15] ? rcode[e->rcode & 15] : Z_other), 1);
-}
-
 static uint8_t stream[65535]; /* under the GIL */
 
 static PyObject *py_lookup(PyObject *self, PyObject *args)
 {
-    static const enum counter counter[] = {[QUERY_FORMERR] = C_formerr, [QUERY_NOTIMP] = C_notimp, [QUERY_BADVERS] = C_badvers,
-                                           [QUERY_REFUSED] = C_transfer};
     struct server_object *o = server_of(self);
     const char *p, *peer;
     Py_ssize_t len, peer_len;
     struct client client;
     uint8_t key[WIRE_KEY_MAX];
-    if (!o || !PyArg_ParseTuple(args, "y#y#", &p, &len, &peer, &peer_len))
+    size_t key_len, n;
+    if (!o || !PyArg_ParseTuple(args, "y#y#", &p, &len, &peer, &peer_len) || !peer_ok(peer_len))
         return NULL;
-    struct server *s = o->server;
-    struct counter_block *b = s->block[LANE_MISS];
-    memset(&client, 0, sizeof client);
-    client.udp_size = WIRE_UDP_PLAIN;
-    enum verdict v = wire_parse_query((const uint8_t *)p, (size_t)len, 1, &client);
-    if (v != QUERY_DROP && peer_len == 16 && !server_allows(s, (const uint8_t *)peer)) {
-        counter_add(b, C_denied, 1);
-        counter_add(b, C_answers, 1);
-        return entry_bytes(stream, wire_error(QUERY_REFUSED, &client, EDE_PROHIBITED, stream));
-    }
-    if (v != QUERY_OK) {
-        counter_add(b, v == QUERY_DROP ? C_silent : counter[v], 1);
-        counter_add(b, C_answers, v != QUERY_DROP);
-        return entry_bytes(stream, wire_error(v, &client, WIRE_NO_EDE, stream));
-    }
-    size_t key_len = wire_key(&client, key);
-    uint64_t now = clock_boottime_ms();
-    if (!server_get(s, key, key_len, now, s->late))
-        return Py_BuildValue("y#Iy#", key, (Py_ssize_t)key_len, server_zone(s, key, key_len), &client, (Py_ssize_t)sizeof client);
-    if (peer_len == 16)
-        count_tcp(s, (const struct entry *)(const void *)s->late, 0, peer);
-    return entry_bytes(stream, wire_render(s->late, &client, now, 65535, stream));
+    if (stream_answer(o->server, (const uint8_t *)p, (size_t)len, (const uint8_t *)peer, &client, stream, &n))
+        return entry_bytes(stream, n);
+    key_len = wire_key(&client, key);
+    return Py_BuildValue("y#Iy#", key, (Py_ssize_t)key_len, server_zone(o->server, key, key_len), &client, (Py_ssize_t)sizeof client);
 }
 
 static PyObject *py_render_tcp(PyObject *self, PyObject *args)
@@ -301,14 +203,12 @@ static PyObject *py_render_tcp(PyObject *self, PyObject *args)
     const char *blob, *peer;
     const struct client *client;
     Py_ssize_t len, client_len, peer_len;
-    if (!o || !PyArg_ParseTuple(args, "y#y#y#", &blob, &len, &client, &client_len, &peer, &peer_len))
+    if (!o || !PyArg_ParseTuple(args, "y#y#y#", &blob, &len, &client, &client_len, &peer, &peer_len) || !peer_ok(peer_len))
         return NULL;
     const struct entry *e = (const struct entry *)(const void *)blob;
     if (!wire_entry_ok((const uint8_t *)blob, (size_t)len) || client_len != sizeof *client || client->question_len != e->question_len)
         return PyErr_Format(PyExc_ValueError, "not an entry for this client");
-    if (peer_len == 16)
-        count_tcp(o->server, e, 1, peer);
-    return entry_bytes(stream, wire_render((const uint8_t *)blob, client, clock_boottime_ms(), 65535, stream));
+    return entry_bytes(stream, stream_render(o->server, (const uint8_t *)blob, client, (const uint8_t *)peer, 1, clock_boottime_ms(), stream));
 }
 
 static PyObject *py_add(PyObject *self, PyObject *args)

@@ -10,6 +10,9 @@
 
 enum { ROUNDS = 8 }; /* full batches from one socket before the others get their turn */
 
+const uint8_t VERDICT_COUNTER[] = {[QUERY_DROP] = C_silent,     [QUERY_FORMERR] = C_formerr,  [QUERY_NOTIMP] = C_notimp,
+                                          [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any};
+
 static uint64_t clock_ms(clockid_t which)
 {
     struct timespec t;
@@ -98,8 +101,6 @@ static void queue_error(struct server *s, uint32_t i, enum verdict verdict, cons
 /* Deals with received[i]: an answer queued, a miss filed, or silence. Returns 1 for a miss. */
 static int deal(struct server *s, unsigned sock, uint32_t i)
 {
-    static const uint8_t counter[] = {[QUERY_FORMERR] = C_formerr, [QUERY_NOTIMP] = C_notimp, [QUERY_BADVERS] = C_badvers,
-                                      [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any};
     struct slot_page *page = s->page;
     struct lane *lane = &page->lane[LANE_HIT];
     struct client client;
@@ -118,7 +119,7 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
         }
     }
     if (verdict != QUERY_OK) {
-        queue_error(s, i, verdict, &client, WIRE_NO_EDE, counter[verdict]);
+        queue_error(s, i, verdict, &client, WIRE_NO_EDE, VERDICT_COUNTER[verdict]);
         return 0;
     }
     size_t key_len = wire_key(&client, key);

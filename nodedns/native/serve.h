@@ -54,7 +54,20 @@ unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len)
 size_t server_get(const struct server *s, const uint8_t *key, size_t key_len, uint64_t now, uint8_t *out);
 struct note note_hit_of(const struct entry *e, int v6);
 
+/* What a parser's verdict counts as. */
+extern const uint8_t VERDICT_COUNTER[];
+
+/* --- stream.c --- */
+enum { STREAM_MAX = 65535 };
+/* A TCP client's message from peer (16 octets, v4 mapped): 1 with *n octets of answer in out (STREAM_MAX; 0 = silence), or 0 for a
+ * miss, client filled. */
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct client *client, uint8_t *out, size_t *n);
+/* An entry's answer for a TCP client, counted. */
+size_t stream_render(struct server *s, const uint8_t *blob, const struct client *client, const uint8_t *peer, int miss, uint64_t now,
+                     uint8_t *out);
+
 /* --- lane.c --- */
+enum zone_counter rcode_counter(uint8_t rcode);
 void lane_open(struct lane *lane);
 /* Sends what is queued through fd, counts it and frees its refs. */
 void lane_send(struct server *s, int which, int fd);

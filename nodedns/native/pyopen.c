@@ -1,0 +1,70 @@
+/* pyopen.c: what a Server is built from: sockets, clients it lets ask, zones. */
+#include "binding.h"
+
+static int take_socket(struct server *s, unsigned i, PyObject *item)
+{
+    long fd = PyLong_AsLong(item);
+    s->socket[i] = (int)fd;
+    return fd == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Calls take(s, index, item) for each of at most `most` items. */
+static int take_each(struct server *s, PyObject *list, Py_ssize_t most, const char *what, int (*take)(struct server *, unsigned, PyObject *))
+{
+    Py_ssize_t n = PySequence_Size(list);
+    if (n < 0 || n > most) {
+        if (n > most)
+            PyErr_Format(PyExc_ValueError, "at most %zd %s, got %zd", most, what, n);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PySequence_GetItem(list, i);
+        int bad = !item || take(s, (unsigned)i, item) < 0;
+        Py_XDECREF(item);
+        if (bad)
+            return -1;
+    }
+    return (int)n;
+}
+
+static int take_acl(struct server *s, unsigned i, PyObject *item)
+{
+    const char *address;
+    Py_ssize_t len;
+    if (!PyArg_ParseTuple(item, "y#I", &address, &len, &s->acl[i].bits))
+        return -1;
+    if (len != 16 || s->acl[i].bits > 128) {
+        PyErr_SetString(PyExc_ValueError, "an acl item is (16 octets, bits up to 128)");
+        return -1;
+    }
+    memcpy(s->acl[i].address, address, 16);
+    return 0;
+}
+
+static int take_zone(struct server *s, unsigned i, PyObject *item)
+{
+    const char *name;
+    Py_ssize_t len;
+    if (!PyArg_ParseTuple(item, "y#I", &name, &len, &s->zone[i].tag))
+        return -1;
+    if (len < 1 || name_skip_plain((const uint8_t *)name, (size_t)len, 0) != (size_t)len) {
+        PyErr_SetString(PyExc_ValueError, "a zone's name is in wire form");
+        return -1;
+    }
+    name_lower(s->zone[i].name, (const uint8_t *)name, (size_t)len);
+    s->zone[i].len = (uint16_t)len;
+    return 0;
+}
+
+int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zones)
+{
+    int n = take_each(s, sockets, SOCKETS_MAX, "sockets", take_socket);
+    int a = n < 0 ? -1 : take_each(s, acl, ACL_MAX, "acl items", take_acl);
+    int z = a < 0 ? -1 : take_each(s, zones, MAX_ZONES, "zones", take_zone);
+    if (z < 0)
+        return -1;
+    s->sockets = (unsigned)n;
+    s->acls = (unsigned)a;
+    s->zones = (unsigned)z;
+    return 0;
+}

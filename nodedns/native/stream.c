@@ -1,0 +1,50 @@
+/* stream.c: TCP clients' messages, one at a time: the same rules as deal() in serve.c, without a lane. The kernel marks no octets of a
+ * stream as sent, so an answer is counted when it is rendered. */
+#include "serve.h"
+#include "bytes.h"
+
+static void count(struct server *s, const struct entry *e, int miss, const uint8_t *peer)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct counter_block *b = s->block[LANE_MISS];
+    counter_add(b, C_answers, 1);
+    if (e->zone >= MAX_ZONES)
+        return;
+    counter_add(b, zone_counter(e->zone, memcmp(peer, mapped, sizeof mapped) == 0 ? Z_tcp4 : Z_tcp6), 1);
+    counter_add(b, zone_counter(e->zone, miss ? Z_miss : note_hit_of(e, 0).how), 1);
+    counter_add(b, zone_counter(e->zone, rcode_counter(e->rcode)), 1);
+}
+
+static size_t error(struct server *s, enum verdict v, const struct client *client, uint16_t ede, enum counter counter, uint8_t *out)
+{
+    counter_add(s->block[LANE_MISS], counter, 1);
+    counter_add(s->block[LANE_MISS], C_answers, v != QUERY_DROP);
+    return wire_error(v, client, ede, out);
+}
+
+size_t stream_render(struct server *s, const uint8_t *blob, const struct client *client, const uint8_t *peer, int miss, uint64_t now,
+                     uint8_t *out)
+{
+    count(s, (const struct entry *)(const void *)blob, miss, peer);
+    return wire_render(blob, client, now, STREAM_MAX, out);
+}
+
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct client *client, uint8_t *out, size_t *n)
+{
+    uint8_t key[WIRE_KEY_MAX];
+    memset(client, 0, sizeof *client);
+    client->udp_size = WIRE_UDP_PLAIN;
+    enum verdict v = wire_parse_query(p, len, 1, client);
+    if (v != QUERY_DROP && !server_allows(s, peer))
+        *n = error(s, QUERY_REFUSED, client, EDE_PROHIBITED, C_denied, out);
+    else if (v != QUERY_OK)
+        *n = error(s, v, client, WIRE_NO_EDE, VERDICT_COUNTER[v], out);
+    else {
+        size_t key_len = wire_key(client, key);
+        uint64_t now = clock_boottime_ms();
+        if (!server_get(s, key, key_len, now, s->late))
+            return 0;
+        *n = stream_render(s, s->late, client, peer, 0, now, out);
+    }
+    return 1;
+}
