@@ -45,7 +45,7 @@ static int take_zone(struct server *s, unsigned i, PyObject *item)
 {
     const char *name;
     Py_ssize_t len;
-    if (!PyArg_ParseTuple(item, "y#I", &name, &len, &s->zone[i].tag))
+    if (!PyArg_ParseTuple(item, "y#I", &name, &len, &s->table.tag[i]))
         return -1;
     if (len < 1 || name_skip_plain((const uint8_t *)name, (size_t)len, 0) != (size_t)len) {
         PyErr_SetString(PyExc_ValueError, "a zone's name is in wire form");
@@ -65,6 +65,6 @@ int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zo
         return -1;
     s->sockets = (unsigned)n;
     s->acls = (unsigned)a;
-    s->zones = (unsigned)z;
+    s->table.tags = s->zones = (unsigned)z;
     return 0;
 }

@@ -13,8 +13,10 @@ enum {
     EDE_NOT_READY = 14
 };
 
+_Static_assert((int)MAX_ZONES == (int)TABLE_TAGS, "a row for each tag");
+
 struct acl { uint8_t address[16]; unsigned bits; };
-struct zone { uint8_t name[WIRE_NAME_MAX]; uint16_t len; uint32_t tag; };
+struct zone { uint8_t name[WIRE_NAME_MAX]; uint16_t len; };
 
 /* Single producer, single consumer. */
 struct ring { _Atomic uint32_t head, tail; uint32_t item[MISSES]; };

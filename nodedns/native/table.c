@@ -100,6 +100,20 @@ static size_t copy_out(const struct bucket *b, int way, const uint8_t *slot, uin
     return ENTRY_LEN(&e) == len ? len : 0;
 }
 
+/* Sets the entry's zone to the row its tag has in this process; 0 when it has none: another configuration made it. */
+static int own_row(const struct table *t, uint8_t *blob)
+{
+    struct entry *e = (struct entry *)(void *)blob;
+    if (t->tags == 0 || (e->zone < t->tags && t->tag[e->zone] == e->zone_tag))
+        return 1;
+    for (unsigned row = 0; row < t->tags; row++)
+        if (t->tag[row] == e->zone_tag) {
+            e->zone = (uint16_t)row;
+            return 1;
+        }
+    return 0;
+}
+
 static int key_equals(const uint8_t *blob, const uint8_t *key, size_t key_len)
 {
     struct entry e;
@@ -129,7 +143,7 @@ size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint
                 continue;
             size_t len = copy_out(b, way, slot_at(t, c, index, way), SLOT_SIZE[c], out);
             const struct entry *e = (const struct entry *)(const void *)out;
-            if (len && key_equals(out, key, key_len) && e->expires > now && e->inserted > flushed) {
+            if (len && key_equals(out, key, key_len) && e->expires > now && e->inserted > flushed && own_row(t, out)) {
                 note_hit(b, way);
                 return len;
             }
@@ -198,7 +212,7 @@ static int same_key(const struct bucket *b, int way, const uint8_t *slot, const 
     if (atomic_load_explicit(&b->tag[way], memory_order_relaxed) != tag)
         return 0;
     memcpy(&have, slot, sizeof have);
-    return have.question_len == want.question_len && have.key_flags == want.key_flags &&
+    return have.zone_tag == want.zone_tag && have.question_len == want.question_len && have.key_flags == want.key_flags &&
            memcmp(slot + sizeof have + WIRE_HEADER, blob + sizeof want + WIRE_HEADER, want.question_len) == 0;
 }
 

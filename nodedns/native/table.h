@@ -40,6 +40,7 @@ enum {
     TABLE_LARGE = 16384,     /* a 500-endpoint headless Service: 8 KiB of A records, 1 KiB of TTL offsets */
     TABLE_LARGE_SHARE = 4,   /* one byte in four goes to the large class */
     TABLE_WRITERS = 256,     /* slot numbers fit the control word's 8 bits */
+    TABLE_TAGS = 64,         /* zones a configuration may have */
     TABLE_HEADER = 4096
 };
 
@@ -72,6 +73,8 @@ struct table { /* one process's view */
     struct bucket *heads[2];
     uint8_t *slots[2];
     uint64_t seed;
+    uint32_t tag[TABLE_TAGS]; /* what this process serves: zone tags by row */
+    unsigned tags;            /* 0: any entry will do (the CLI) */
 };
 
 enum put {
@@ -87,7 +90,9 @@ void table_format(void *base, uint64_t size, uint64_t seed);
 const char *table_check(const void *base, uint64_t size);
 /* A view of a checked mapping. */
 void table_open(struct table *t, void *base, uint64_t size);
-/* Copies the live entry of `key` into out (TABLE_LARGE bytes). Returns its length, 0 = miss. */
+/* Copies the live entry of `key` made under one of t->tag into out (TABLE_LARGE bytes), its zone = the row of that tag here.
+ * Returns its length, 0 = miss. Entries of one key and different tags live side by side: while a reload goes from worker to
+ * worker, old and new must not take each other's entries away. */
 size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out);
 /* Stores an entry made by entry.c. *evicted becomes 1 when a live entry of another key had to go. */
 enum put table_put(struct table *t, const uint8_t *blob, size_t len, uint8_t writer, uint32_t epoch, uint64_t now, int *evicted);

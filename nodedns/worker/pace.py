@@ -1,8 +1,8 @@
 """Rest between busy turns, so that the next one finds a batch instead of a single datagram.
 
 A turn of the loop costs some 40 us however little it carries; at 10,000 misses/s, one a turn, that would be most of the
-bill (measured: 70 us a miss without a rest, 25 us with it). So when turns follow one another quickly the loop sleeps for
-half a millisecond. A quiet worker never rests, and hits never wait for this: they have their own thread.
+bill (measured: 70 us a miss without a rest, 25 us with it). So when turns follow one another quickly the loop sleeps
+for half a millisecond. A quiet worker never rests, and hits never wait for this: they have their own thread.
 """
 
 import asyncio

@@ -1,0 +1,122 @@
+"""An authoritative server whose every answer follows from the name, so that anyone can check any answer octet by octet.
+
+python -m tests.service.authority PORT     prints one line when it listens; "count\\n" on stdin prints what it was asked
+
+A name has one A record, the CRC-32 of the lower-case name; names that begin with "x" do not exist (SOA, negative TTL
+60), with "slow" are answered when a line "go" comes on stdin, with "silent" never.
+"""
+
+import selectors
+import socket
+import sys
+from collections import Counter
+from zlib import crc32
+
+TTL = 600
+
+
+def lower_name(message: bytes) -> tuple[bytes, int]:
+    """The question's name in lower case and where its type begins; queries of nodedns have no compression there."""
+    at = 12
+    while message[at]:
+        at += 1 + message[at]
+    return message[12 : at + 1].lower(), at + 1
+
+
+def record(name: bytes) -> bytes:
+    """The answer section of a name."""
+    return b"\xc0\x0c\0\1\0\1" + TTL.to_bytes(4) + b"\0\4" + crc32(name).to_bytes(4)
+
+
+def soa() -> bytes:
+    """The authority section of a denial: SOA of the root, TTL 600, minimum 60."""
+    data = b"\1a\0\1b\0" + b"".join(n.to_bytes(4) for n in (1, 2, 3, 4, 60))
+    return b"\0\0\6\0\1" + TTL.to_bytes(4) + len(data).to_bytes(2) + data
+
+
+def answer(message: bytes) -> bytes:
+    """The reply to a query: AA, RA, no EDNS."""
+    name, at = lower_name(message)
+    question = message[12 : at + 4]
+    if name[1:2] == b"x":
+        return message[:2] + b"\x85\x83\0\1\0\0\0\1\0\0" + question + soa()
+    return message[:2] + b"\x85\x80\0\1\0\1\0\0\0\0" + question + record(name)
+
+
+class Authority:
+    """The server's state."""
+
+    def __init__(self, port: int) -> None:
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self.udp.bind(("127.0.0.1", port))
+        self.tcp = socket.socket()
+        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.tcp.bind(("127.0.0.1", self.udp.getsockname()[1]))
+        self.tcp.listen(64)
+        self.asked: Counter[bytes] = Counter()
+        self.held: list[tuple[bytes, object]] = []
+        self.buffers: dict[socket.socket, bytes] = {}
+        self.select = selectors.DefaultSelector()
+        self.select.register(self.udp, selectors.EVENT_READ, self.datagram)
+        self.select.register(self.tcp, selectors.EVENT_READ, self.accept)
+        self.select.register(sys.stdin, selectors.EVENT_READ, self.command)
+
+    def reply(self, message: bytes, send: object) -> None:
+        """Answers now, later or never."""
+        name, _ = lower_name(message)
+        self.asked[name] += 1
+        if name[1:7] == b"silent":
+            return
+        if name[1:5] == b"slow":
+            self.held.append((message, send))
+            return
+        send(answer(message))
+
+    def datagram(self, _: object) -> None:
+        """A UDP query."""
+        message, peer = self.udp.recvfrom(4096)
+        self.reply(message, lambda reply: self.udp.sendto(reply, peer))
+
+    def accept(self, _: object) -> None:
+        """A TCP connection."""
+        stream, _ = self.tcp.accept()
+        self.buffers[stream] = b""
+        self.select.register(stream, selectors.EVENT_READ, self.stream)
+
+    def stream(self, stream: socket.socket) -> None:
+        """Some TCP queries."""
+        data = stream.recv(65536)
+        if not data:
+            self.select.unregister(stream)
+            del self.buffers[stream]
+            stream.close()
+            return
+        buffer = self.buffers[stream] + data
+        while len(buffer) >= 2 and len(buffer) >= 2 + int.from_bytes(buffer[:2]):
+            size = int.from_bytes(buffer[:2])
+            self.reply(buffer[2 : 2 + size], lambda reply: stream.sendall(len(reply).to_bytes(2) + reply))
+            buffer = buffer[2 + size :]
+        self.buffers[stream] = buffer
+
+    def command(self, _: object) -> None:
+        """A line on stdin; its end is ours."""
+        line = sys.stdin.readline()
+        if not line:
+            sys.exit(0)
+        if line == "go\n":
+            for message, send in self.held:
+                send(answer(message))
+            self.held.clear()
+        print(" ".join(f"{name.hex()}={n}" for name, n in self.asked.items()), flush=True)
+
+    def run(self) -> None:
+        """For ever."""
+        print(self.udp.getsockname()[1], flush=True)
+        while True:
+            for key, _ in self.select.select():
+                key.data(key.fileobj)
+
+
+if __name__ == "__main__":
+    Authority(int(sys.argv[1])).run()

@@ -1,0 +1,180 @@
+"""A running nodedns, its upstream and its load, as context managers. Each tells by a line or a file when it is there:
+nothing sleeps.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nodedns import native
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 20.0  # seconds for anything that is awaited
+
+
+def free_port() -> int:
+    """A loopback port that is free for UDP and TCP just now."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
+
+
+class Child:
+    """A process of ours that talks by lines."""
+
+    def __init__(self, *args: object) -> None:
+        command = [sys.executable, *map(str, args)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        """Its next line."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def say(self, text: str) -> None:
+        """A line to it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> str:
+        """Ends its stdin; the rest of what it says."""
+        out, _ = self.process.communicate(timeout=DEADLINE)
+        return out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Authority(Child):
+    """tests.service.authority."""
+
+    def __init__(self) -> None:
+        super().__init__("-m", "tests.service.authority", 0)
+        self.port = int(self.line())
+
+    def asked(self, command: str = "count") -> dict[str, int]:
+        """How often each name was asked; "go" also answers the slow ones."""
+        self.say(command)
+        pairs = (pair.split("=") for pair in self.line().split())
+        return {text(bytes.fromhex(name)): int(n) for name, n in pairs}
+
+
+def text(name: bytes) -> str:
+    """Wire form -> dots."""
+    labels, at = [], 0
+    while name[at]:
+        labels.append(name[at + 1 : at + 1 + name[at]].decode())
+        at += 1 + name[at]
+    return ".".join(labels)
+
+
+class Load(Child):
+    """tests.service.load."""
+
+    def __init__(self, port: int, rate: int, unique: int = 0) -> None:
+        super().__init__("-m", "tests.service.load", port, rate, unique)
+        assert self.line() == "on", "the load got no answer"
+
+    def verdict(self) -> dict[str, float]:
+        """Ends it; its account."""
+        result: dict[str, float] = json.loads(self.end())
+        print(" ".join(f"{key} {value}" for key, value in result.items()))
+        return result
+
+
+class Service:
+    """`nodedns run` on a loopback port, with its own run_dir."""
+
+    def __init__(self, home: Path, upstream: int, workers: int = 2, extra: str = "", transport: str = "udp") -> None:
+        self.home, self.port, self.workers = home, free_port(), workers
+        self.run_dir = home / "run"
+        self.config = home / "nodedns.toml"
+        self.write(upstream, extra, transport)
+        self.log = (home / "log").open("a+")
+        command = [sys.executable, "-m", "nodedns", "run", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log)
+        self.await_(lambda: self.status().get("state") == "READY", "ready")
+
+    def write(self, upstream: int, extra: str = "", transport: str = "udp") -> None:
+        """The config file."""
+        self.config.write_text(
+            f'[cluster]\ndns = "127.0.0.1:{upstream}"\n'
+            f'[node]\nlisten = ["127.0.0.1:{self.port}"]\nworkers = {self.workers}\nrun_dir = "{self.run_dir}"\n'
+            '[cache]\nsize = "8MiB"\n'
+            f'[[zone]]\nname = "."\nforward = ["127.0.0.1:{upstream}"]\ntransport = "{transport}"\n'
+            "success = { max_ttl = 600 }\n" + extra
+        )
+
+    def await_(self, there: Any, what: str) -> None:
+        """Polls a file of the service: there is no other way to be told from outside."""
+        ends = time.monotonic() + DEADLINE
+        while not there():
+            assert self.process.poll() is None, f"nodedns ended: {self.tail()}"
+            assert time.monotonic() < ends, f"nodedns is not {what}: {self.tail()}"
+            os.sched_yield()
+
+    def tail(self) -> str:
+        """What it logged."""
+        self.log.seek(0)
+        return self.log.read()[-3000:]
+
+    def status(self) -> dict[str, Any]:
+        """status.json, {} while there is none."""
+        try:
+            found: dict[str, Any] = json.loads((self.run_dir / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def pids(self) -> dict[int, int]:
+        """Slot -> pid of the workers that serve."""
+        return {w["slot"]: w["pid"] for w in self.status().get("workers", ()) if w["pid"] and w["state"] == "SERVING"}
+
+    def map(self, name: str) -> native.Memory:
+        """One of the service's files."""
+        fd = os.open(self.run_dir / name, os.O_RDWR)
+        try:
+            return native.map_file(fd, os.fstat(fd).st_size, True)
+        finally:
+            os.close(fd)
+
+    def counters(self) -> dict[str, int]:
+        """Totals of all slots, the canary's included."""
+        return native.read_counters(self.map("counters"), self.workers + 1)[0]
+
+    def reload(self) -> dict[str, Any]:
+        """SIGHUP; the verdict in status.json."""
+        before = self.status()["reload"]["count"]
+        self.process.send_signal(signal.SIGHUP)
+        self.await_(lambda: self.status().get("reload", {}).get("count", before) > before, "through with the reload")
+        verdict: dict[str, Any] = self.status()["reload"]
+        return verdict
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()

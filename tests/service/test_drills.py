@@ -1,0 +1,99 @@
+"""The drills: what dies or is replaced under load costs no query. Each prints sent, lost, slowest."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from nodedns import native
+from tests.service.authority import answer
+from tests.service.load import Query
+from tests.service.service import Authority, Load, Service
+
+RATE = 20_000
+KILLS = 300
+
+
+def unusable(service: Service) -> int:
+    """Stores and reads back as many entries as there are slots; how many of them the table did not take."""
+    memory = service.map("cache")
+    table = native.Table(memory, writer=200)  # a number no worker has
+    refused = 0
+    for n in range(table.slots):
+        query = b"\0\0" + Query(f"after{n}.load.test").packet
+        _, key, _ = native.parse_query(query)
+        assert key is not None
+        now = native.now()
+        entry = native.make_entry(key, answer(query), table.seed, (600, 5, 600, 5, 5, 0, 0), now)
+        assert isinstance(entry, bytes)
+        refused += table.put(entry, now) != native.STORED or table.get(key, now) is None
+    return refused
+
+
+def kill_one(service: Service) -> None:
+    """SIGKILLs a random worker and waits until its successor serves."""
+    pids = service.pids()
+    slot = random.choice(sorted(pids))
+    os.kill(pids[slot], signal.SIGKILL)
+    service.await_(lambda: service.pids().get(slot, pids[slot]) != pids[slot], "whole again")
+
+
+def test_300_kills_lose_nothing(service: Service) -> None:
+    """SIGKILL of random workers under 20,000 q/s, one in fifty a miss: no query, no answer and no count is lost."""
+    before = service.counters()["answers"]  # the supervisor's own question at the start
+    with Load(service.port, RATE, unique=50) as load:
+        began = time.monotonic()
+        for _ in range(KILLS):
+            kill_one(service)
+        seconds = time.monotonic() - began
+        verdict = load.verdict()
+    counters = service.counters()
+    print(f"{KILLS} kills, {seconds / KILLS * 1000:.0f} ms each until the next served, {counters['replayed']} replayed")
+    assert verdict["lost"] == 0
+    assert verdict["wrong"] == 0
+    assert verdict["answered"] == verdict["sent"]
+    assert counters["answers"] - before == verdict["answered"] + verdict["duplicates"]
+    assert service.status()["state"] == "READY"
+    assert unusable(service) == 0
+
+
+def test_reloads_lose_nothing(service: Service, authority: Authority) -> None:
+    """Ten reloads under 20,000 q/s, a broken file between them: nothing lost, the cache kept, the file refused."""
+    with Load(service.port, RATE) as load:
+        service.await_(lambda: len(authority.asked()) == 200, "warm")
+        asked = sum(authority.asked().values())
+        workers = service.pids()
+        for n in range(10):
+            service.write(
+                authority.port, extra=f'[[zone]]\nname = "cluster.local"\nsuccess = {{ max_ttl = {n + 10} }}\n'
+            )
+            verdict = service.reload()
+            assert verdict["ok"], verdict
+            if n == 4:
+                good = service.pids()
+                service.config.write_text('[cluster]\ndns = "nowhere"\n[node]\nworkerz = 2\n')
+                refused = service.reload()
+                assert not refused["ok"]
+                assert any("cluster.dns" in problem for problem in refused["problems"])
+                assert any("node.workerz" in problem for problem in refused["problems"])
+                assert service.pids() == good
+        account = load.verdict()
+    assert not set(workers.values()) & set(service.pids().values())
+    assert account["lost"] == 0
+    assert account["wrong"] == 0
+    assert sum(authority.asked().values()) == asked
+
+
+def test_only_the_zone_that_changed_forgets(tmp_path: Path, authority: Authority) -> None:
+    """A new policy for "." makes its names be asked again, once by each configuration and not once a query."""
+    with Service(tmp_path, authority.port) as service, Load(service.port, 5000) as load:
+        service.await_(lambda: len(authority.asked()) == 200, "warm")
+        before = sum(authority.asked().values())
+        service.config.write_text(service.config.read_text().replace("max_ttl = 600", "max_ttl = 599"))
+        assert service.reload()["ok"]
+        service.await_(lambda: sum(authority.asked().values()) >= before + 200, "asking again")
+        account = load.verdict()
+        again = sum(authority.asked().values()) - before
+    assert account["lost"] == account["wrong"] == 0
+    assert 200 <= again <= 400  # two workers may both ask before either has stored
