@@ -10,6 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: run test lint bench fuzz native clean system-run system-test system-bench
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
@@ -36,7 +37,7 @@ if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
     echo "nodedns: this machine lacks$$missing; as root: apt-get update && apt-get install$$missing" >&2; exit 1; fi; \
 export DEBIAN_FRONTEND=noninteractive; install="apt-get -qq install -y --no-install-recommends$$missing"; \
 echo "installing$$missing"; ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt-get -qq update; \
-$$install || { apt-get -qq update && $$install; }
+$$install >/dev/null || { apt-get -qq update && $$install >/dev/null; }
 endef
 
 run: system-run native
@@ -48,7 +49,7 @@ test: system-test native
 lint: system-run native
 	@$(PY) -m ruff check && $(PY) -m ruff format --check && $(PY) -m mypy
 
-bench: system-bench native
+bench: system-bench native $(VENV)/bench.stamp
 	@$(PY) -m tests.bench.run $(ARGS)
 
 fuzz: system-test native
@@ -61,13 +62,16 @@ system-test: ; $(call system,$(TEST))
 system-bench: ; $(call system,$(BENCH))
 
 # editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that
-# a change in C compiles without a network.
+# a change in C compiles without a network. -W ignore: Debian 12's setuptools warns of its own beta.
 $(VENV)/python.stamp: pyproject.toml setup.py | system-run
-	@rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && $(PY) -m pip -q install "setuptools>=65.5" wheel && \
+	@echo "setting up $(VENV)"; rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && $(PY) -m pip -q install "setuptools>=65.5" wheel && \
 	$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev]" && touch $@
 
 $(VENV)/native.stamp: $(VENV)/python.stamp $(NATIVE)
-	@$(PY) setup.py -q build_ext --inplace && touch $@
+	@$(PY) -W ignore setup.py -q build_ext --inplace && touch $@
+
+$(VENV)/bench.stamp: $(VENV)/python.stamp
+	@$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev,bench]" && touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache nodedns/native/*.so

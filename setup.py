@@ -1,13 +1,31 @@
-"""The one thing pyproject.toml cannot say on Debian 12's setuptools 66: the C extension (abi3, so one file serves 3.11 to 3.13).
+"""The one thing pyproject.toml cannot say on Debian 12's setuptools 66: the C extension.
 
-NODEDNS_CFLAGS adds flags (the sanitizer build of `make test` uses it)."""
+It is abi3, so one file serves 3.11 to 3.13. NODEDNS_CFLAGS adds flags (the sanitizer build of `make test` uses it)."""
 
 import os
 
 from setuptools import Extension, setup
 
 NATIVE = "nodedns/native"
-SOURCES = ["table", "names", "wire", "entry", "render", "counters", "lane", "serve", "miss", "stream", "udp", "module", "pytable", "pyserve", "pyopen", "pycounters"]
+SOURCES = [
+    "table",
+    "wire",
+    "names",
+    "entry",
+    "render",
+    "counters",
+    "lane",
+    "serve",
+    "miss",
+    "stream",
+    "udp",
+    "module",
+    "pytable",
+    "pyserve",
+    "pyopen",
+    "pycounters",
+]
+FLAGS = os.environ.get("NODEDNS_CFLAGS", "").split()
 
 setup(
     ext_modules=[
@@ -16,9 +34,8 @@ setup(
             sources=[f"{NATIVE}/{name}.c" for name in SOURCES],
             depends=[f"{NATIVE}/{name}" for name in os.listdir(NATIVE) if name.endswith(".h")],
             define_macros=[("Py_LIMITED_API", "0x030b0000"), ("_GNU_SOURCE", None)],
-            extra_compile_args=["-std=c11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"]
-            + os.environ.get("NODEDNS_CFLAGS", "").split(),
-            extra_link_args=os.environ.get("NODEDNS_CFLAGS", "").split(),
+            extra_compile_args=["-std=c11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", *FLAGS],
+            extra_link_args=FLAGS,
             py_limited_api=True,
         )
     ],

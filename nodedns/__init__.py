@@ -1,29 +1,30 @@
 """nodedns: a DNS cache for every Kubernetes node, run as an ordinary OS service.
 
-Rooms. A room is defined by what its code may touch; imports point downwards only (tests/unit/test_layers.py walks them).
+Rooms. A room is what its code may touch; imports point downwards only (tests/unit/test_layers.py walks them).
 
-    cli          one short function per verb; the only place that turns an error into a line and an exit code
+    cli, verbs/  one short function per verb; cli alone turns an error into a line and an exit code
     supervisor/  THE PARENT: root, no threads, no asyncio, one wait. Sockets, forks, signals, reload
     example/     A CHILD of `run --example` only: a small authoritative server with a cluster's names (dnslib)
-    worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstream UDP and TCP, TCP clients
-    native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), serve.h (the hit loop), counters.h; knows nothing of the rest
+    worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
+    native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the
+                 hit loop), counters.h; knows nothing of the rest
     core/        PURE: decides; no os, socket, time, subprocess, asyncio; time is an argument
     config       TOML text -> frozen dataclasses, or every problem at once
 
 Walks, for a first reading:
 
-Hit.     worker.main starts a thread in native.Server.run (serve.c): recvmmsg -> wire.c parses and keys -> table.c copies
+Hit.     worker.main starts a thread in native.Server.run (serve.c): recvmmsg -> wire.c parses, keys -> table.c copies
          the entry -> render.c writes id, question bytes, aged TTLs, OPT -> sendmmsg. No Python object, no GIL.
-Miss.    serve.c files the query as a record in the slot's shared page and rings an eventfd -> worker.main drains ->
-         worker.forward joins equal questions -> core.upstreams picks -> worker.udp or worker.tcp asks -> native.make_entry
-         checks the reply -> Table.put -> Server.answer to every waiter.
-Start.   cli.run -> config.parse -> supervisor.sockets opens -> supervisor.memory maps -> supervisor.spawn forks each slot ->
-         each says ready by its pipe -> supervisor.loop waits, for ever, in one place.
-Death.   a worker's pidfd becomes readable -> core.slots says what follows -> its epoch is raised (what it had claimed in the
-         table may be stolen) -> forked again on the same sockets and the same shared page -> it first answers what its
-         predecessor had taken. The parent's death is EOF on the life pipe: workers leave.
+Miss.    serve.c files the query as a record in the slot's shared page and rings an eventfd -> worker.loop drains ->
+         worker.forward joins equal questions -> core.upstreams picks -> worker.udp or worker.tcp asks ->
+         native.make_entry checks the reply -> Server.store -> Server.answer to every waiter.
+Start.   cli run -> config.parse -> supervisor.sockets opens -> supervisor.memory maps -> supervisor.spawn forks
+         each slot -> each says ready by its pipe -> supervisor.loop waits, for ever, in one place.
+Death.   a worker's pidfd becomes readable -> core.slots says what follows -> its epoch is raised (what it claimed in
+         the table may be stolen) -> forked again on the same sockets and the same shared page -> it first answers what
+         its predecessor had taken. The parent's death is EOF on the life pipe: workers leave.
 Reload.  SIGHUP -> supervisor.reload parses and checks -> a canary worker on a private socket must answer -> workers are
-         replaced one by one, each new one waiting ready before the old one leaves.
+         replaced one by one, each new one waiting warm before the old one leaves.
 """
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """The hit path and the shared memory, in C. table.h, wire.h, slot.h, serve.h and counters.h are the manuals.
 
-Times are milliseconds of CLOCK_BOOTTIME (now()). A key is the question in wire form and lower case, plus one octet of KEY_*
-flags. An entry is the blob of wire.h: what the table stores and what every answer is rendered from.
+Times are milliseconds of CLOCK_BOOTTIME (now()). A key is the question in wire form and lower case, plus one octet of
+KEY_* flags. An entry is the blob of wire.h: what the table stores and what every answer is rendered from.
 """
 
 from collections.abc import Sequence
@@ -37,14 +37,18 @@ def map_file(fd: int, size: int, writable: bool) -> Memory:
 
 def now() -> int: ...
 def parse_query(packet: bytes, tcp: bool = False) -> tuple[int, bytes | None, bytes]:
-    """(verdict, key, client): what a client's packet asks. key is None when no question could be parsed; client is the opaque
-    record that render() and error() take. Verdicts are wire.h's enum verdict: 0 OK, 1 DROP, 2 FORMERR, 3 NOTIMP, 4 BADVERS,
-    5 REFUSED, 6 ANY."""
+    """(verdict, key, client): what a client's packet asks.
+
+    key is None when no question could be parsed; client is the opaque record that render() and error() take. Verdicts
+    are wire.h's enum verdict: 0 OK, 1 DROP, 2 FORMERR, 3 NOTIMP, 4 BADVERS, 5 REFUSED, 6 ANY.
+    """
 
 def make_query(key: bytes, id: int) -> bytes:
     """The query an upstream gets."""
 
-def make_entry(key: bytes, reply: bytes, seed: int, policy: tuple[int, int, int, int, int, int, int], now: int) -> bytes | int:
+def make_entry(
+    key: bytes, reply: bytes, seed: int, policy: tuple[int, int, int, int, int, int, int], now: int
+) -> bytes | int:
     """An entry, or the verdict (MALFORMED, MISMATCH, TRUNCATED, TOO_LONG) why not. policy = (success_max, success_min,
     denial_max, denial_min, failure, zone_tag, zone), seconds and numbers as in struct policy."""
 
@@ -82,11 +86,13 @@ class Table:
     def flush(self, now: int) -> None: ...
 
 class Server:
-    """One worker's hit loop and its pending queries. Built in the worker; run() belongs to the hit thread, all else to the miss loop.
+    """One worker's hit loop and its pending queries. Built in the worker; run() belongs to the hit thread, all else to
+    the miss loop.
 
-    counters and slots are the whole mappings, slot the worker's number; sockets are bound UDP descriptors, one a listen address; acl is
-    a list of (16 octets of address, v4 mapped, prefix length in those 128 bits), empty = everyone; zones is a list of
-    (name in wire form, lower case, zone_tag), at most MAX_ZONES, with the root among them."""
+    counters and slots are the whole mappings, slot the worker's number; sockets are bound UDP descriptors, one a listen
+    address; acl is a list of (16 octets of address, v4 mapped, prefix length in those 128 bits), empty = everyone;
+    zones is a list of (name in wire form, lower case, zone_tag), at most MAX_ZONES, with the root among them.
+    """
 
     wake_fd: int  # eventfd: readable when drain() has something
 
@@ -105,7 +111,9 @@ class Server:
 
     def stop(self) -> None: ...
     def drain(self, limit: int) -> list[tuple[int, bytes, int, int]]:
-        """Up to `limit` misses as (ref, key, zone, taken). What the table answers by now is answered here and not listed."""
+        """Up to `limit` misses as (ref, key, zone, taken). What the table answers by now is answered here and not
+        listed.
+        """
 
     def answer(self, refs: list[int], entry: bytes) -> None:
         """Queues an answer for each ref and gives the ref back; flush() sends. Each ref exactly once."""
@@ -115,7 +123,9 @@ class Server:
         """Table.put, counted."""
 
     def lookup(self, packet: bytes, peer: bytes) -> bytes | tuple[bytes, int, bytes]:
-        """A TCP client's message: the answer, b"" for silence, or (key, zone, client) of a miss. peer: 16 octets of address, v4 mapped."""
+        """A TCP client's message: the answer, b"" for silence, or (key, zone, client) of a miss. peer: 16 octets of
+        address, v4 mapped.
+        """
 
     def render_tcp(self, entry: bytes, client: bytes, peer: bytes) -> bytes:
         """A miss's answer for a TCP client, counted."""
@@ -140,4 +150,6 @@ def udp_send(fd: int, packets: list[bytes]) -> int:
     """sendmmsg on a connected socket. Returns how many the kernel took; 0 when it would block. OSError of the first."""
 
 def udp_recv(fd: int) -> list[bytes]:
-    """recvmmsg on a connected socket: up to 64 datagrams, [] when it would block. OSError as recvmmsg(2) (ECONNREFUSED...)."""
+    """recvmmsg on a connected socket: up to 64 datagrams, [] when it would block. OSError as recvmmsg(2)
+    (ECONNREFUSED...).
+    """

@@ -1,12 +1,9 @@
 /* entry.c: an upstream's reply -> entry. Every record is read to its end, every name expanded and compressed anew, so what is
  * stored is well-formed whatever came in, has no OPT, and no pointer of somebody else's. */
-#include "bytes.h"
+#include "names.h"
 
 enum { TYPE_A = 1, TYPE_SOA = 6, TYPE_AAAA = 28, TYPE_NAPTR = 35, TYPE_OPT = 41, TYPE_TSIG = 250, TYPE_ANY = 255 };
 enum {
-    SUFFIXES = 384,     /* names remembered for compression: 4 labels each for the 80 names of a large answer */
-    SUFFIX_SLOTS = 512, /* a power of two above SUFFIXES */
-    POINTER_MAX = 0x4000,
     NO_SOA_LIFE = 5,    /* a denial without SOA may not be cached by RFC 2308 5; 5 s protect the upstream, as in CoreDNS */
     CLASS_IN = 1
 };
@@ -26,10 +23,7 @@ struct record { uint32_t ttl; uint16_t set; uint16_t ttl_at; uint8_t soa; };
 struct builder {
     const uint8_t *in;
     size_t len, at;        /* read position */
-    uint8_t *out;          /* the wire being written; cap 65535 */
-    size_t end;
-    uint16_t suffix[SUFFIX_SLOTS];
-    unsigned suffixes;
+    struct writer w;
     unsigned records, sets;
     int answered, opts, extended;
     uint32_t negative;     /* min(SOA TTL, SOA.minimum), UINT32_MAX without SOA */
@@ -40,70 +34,6 @@ struct builder {
     uint16_t type, class;
     struct record record[WIRE_RR_MAX];
 };
-
-/* True when the name written at out[at], pointers followed, equals the lower-case plain name. */
-static int name_at_equals(const uint8_t *out, size_t at, const uint8_t *name)
-{
-    for (;;) {
-        while (out[at] >= 0xc0)
-            at = (size_t)(out[at] & 0x3f) << 8 | out[at + 1];
-        uint8_t n = out[at], low[64];
-        if (n != *name)
-            return 0;
-        if (n == 0)
-            return 1;
-        name_lower(low, out + at + 1, n);
-        if (memcmp(low, name + 1, n) != 0)
-            return 0;
-        at += 1 + (size_t)n;
-        name += 1 + n;
-    }
-}
-
-static unsigned suffix_slot(const uint8_t *lower, size_t len)
-{
-    uint32_t h = 2166136261u; /* FNV-1a: short keys, and the table lives for one message only */
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ lower[i]) * 16777619u;
-    return (h ^ h >> 15) & (SUFFIX_SLOTS - 1);
-}
-
-/* Writes a name. Returns 0 when the message would pass 65535. */
-static int put_name(struct builder *b, const uint8_t *name, size_t len, int compress)
-{
-    uint8_t lower[WIRE_NAME_MAX];
-    size_t start = b->end; /* what is remembered from here on is not yet whole: no match for the rest of this name */
-    if (b->end + len > 65535)
-        return 0;
-    name_lower(lower, name, len);
-    for (size_t i = 0; name[i] != 0; i += 1 + (size_t)name[i]) {
-        unsigned slot = suffix_slot(lower + i, len - i);
-        while (b->suffix[slot] && (b->suffix[slot] >= start || !name_at_equals(b->out, b->suffix[slot], lower + i)))
-            slot = (slot + 1) & (SUFFIX_SLOTS - 1);
-        if (b->suffix[slot] && compress) {
-            put16(b->out + b->end, 0xc000u | b->suffix[slot]);
-            b->end += 2;
-            return 1;
-        }
-        if (!b->suffix[slot] && b->suffixes < SUFFIXES && b->end < POINTER_MAX) {
-            b->suffix[slot] = (uint16_t)b->end;
-            b->suffixes++;
-        }
-        memcpy(b->out + b->end, name + i, 1 + (size_t)name[i]);
-        b->end += 1 + (size_t)name[i];
-    }
-    b->out[b->end++] = 0;
-    return 1;
-}
-
-static int put_octets(struct builder *b, const uint8_t *from, size_t n)
-{
-    if (b->end + n > 65535)
-        return 0;
-    memcpy(b->out + b->end, from, n);
-    b->end += n;
-    return 1;
-}
 
 /* How RDATA p[0..len) of a type is made up; no names for a type without a row. */
 static struct rdata rdata_of(uint16_t type, const uint8_t *p, size_t len)
@@ -128,7 +58,7 @@ static enum reply_verdict put_rdata(struct builder *b, uint16_t type, uint16_t c
         return REPLY_MALFORMED;
     if (at + r.skip > stop)
         return REPLY_MALFORMED;
-    if (!put_octets(b, b->in + at, r.skip))
+    if (!put_octets(&b->w, b->in + at, r.skip))
         return REPLY_TOO_LONG;
     at += r.skip;
     for (int i = 0; i < r.names; i++) {
@@ -136,12 +66,12 @@ static enum reply_verdict put_rdata(struct builder *b, uint16_t type, uint16_t c
         size_t n = name_expand(b->in, stop, at, name, &at);
         if (!n)
             return REPLY_MALFORMED;
-        if (!put_name(b, name, n, r.compress))
+        if (!put_name(&b->w, name, n, r.compress))
             return REPLY_TOO_LONG;
     }
     if (r.tail != TAIL_ANY && stop - at != (size_t)r.tail)
         return REPLY_MALFORMED;
-    return put_octets(b, b->in + at, stop - at) ? REPLY_OK : REPLY_TOO_LONG;
+    return put_octets(&b->w, b->in + at, stop - at) ? REPLY_OK : REPLY_TOO_LONG;
 }
 
 /* An OPT's upper rcode bits and its Extended DNS Error. */
@@ -198,14 +128,14 @@ static enum reply_verdict put_record(struct builder *b, int section, uint16_t qt
     if (type == TYPE_TSIG)
         return section == 2 ? REPLY_OK : REPLY_MALFORMED;
     *kept = 1;
-    if (b->records == WIRE_RR_MAX || !put_name(b, owner, n, 1) || !put_octets(b, b->in + at, 10))
+    if (b->records == WIRE_RR_MAX || !put_name(&b->w, owner, n, 1) || !put_octets(&b->w, b->in + at, 10))
         return REPLY_TOO_LONG;
-    size_t ttl_at = b->end - 6;
+    size_t ttl_at = b->w.end - 6;
     note_record(b, owner, n, type, class, ttl, ttl_at);
     enum reply_verdict v = put_rdata(b, type, class, data, stop);
     if (v != REPLY_OK)
         return v;
-    put16(b->out + ttl_at + 4, (unsigned)(b->end - ttl_at - 6));
+    put16(b->w.out + ttl_at + 4, (unsigned)(b->w.end - ttl_at - 6));
     if (section == 0 && (type == qtype || qtype == TYPE_ANY))
         b->answered = 1;
     if (section == 1 && type == TYPE_SOA && b->negative == UINT32_MAX) {
@@ -233,7 +163,7 @@ static uint32_t set_ttls(struct builder *b, const struct policy *p, int denial)
             ttl = soa; /* RFC 2308 5: the SOA of a denial says how long the denial holds */
         life = ttl < life ? ttl : life;
         for (; i < next; i++)
-            put32(b->out + b->record[i].ttl_at, ttl);
+            put32(b->w.out + b->record[i].ttl_at, ttl);
     }
     return life;
 }
@@ -321,11 +251,11 @@ enum reply_verdict wire_make_entry(const uint8_t *key, size_t key_len, const uin
         return v;
     memset(&b, 0, offsetof(struct builder, ede));
     b.ede_len = 0;
-    b.in = reply, b.len = len, b.at = at, b.out = out + sizeof(struct entry);
+    b.in = reply, b.len = len, b.at = at, b.w.out = out + sizeof(struct entry);
     b.negative = UINT32_MAX;
-    b.end = WIRE_HEADER;
-    put_name(&b, key, key_len - 5, 0);
-    put_octets(&b, key + key_len - 5, 4);
+    b.w.end = WIRE_HEADER;
+    put_name(&b.w, key, key_len - 5, 0);
+    put_octets(&b.w, key + key_len - 5, 4);
     struct entry e = {.zone = policy->zone, .zone_tag = policy->zone_tag, .rcode = reply[3] & 15, .ad = reply[3] >> 5 & 1};
     v = put_records(&b, get16(key + key_len - 5), e.section);
     if (v != REPLY_OK)
@@ -336,34 +266,11 @@ enum reply_verdict wire_make_entry(const uint8_t *key, size_t key_len, const uin
         return REPLY_OK;
     }
     e.kind = e.rcode == 0 && b.answered ? KIND_SUCCESS : KIND_DENIAL;
-    e.wire_len = (uint16_t)b.end;
+    e.wire_len = (uint16_t)b.w.end;
     e.rr_count = (uint16_t)b.records;
     e.ede_len = (uint16_t)b.ede_len;
     uint32_t life = set_ttls(&b, policy, e.kind == KIND_DENIAL);
-    put_head(b.out, key, key_len, e.section);
+    put_head(b.w.out, key, key_len, e.section);
     *out_len = finish(&e, key, key_len, seed, now, life, out, b.record, b.ede);
     return REPLY_OK;
-}
-
-int wire_entry_ok(const uint8_t *blob, size_t len)
-{
-    struct entry e;
-    if (len < sizeof e + WIRE_HEADER + 5)
-        return 0;
-    memcpy(&e, blob, sizeof e);
-    if (ENTRY_LEN(&e) != len || e.question_len < 5 || e.question_len > WIRE_QUESTION_MAX || e.ede_len > WIRE_EDE_MAX || e.ede_len == 1 ||
-        e.wire_len < WIRE_HEADER + e.question_len || e.kind > KIND_FAILURE || e.rr_count > WIRE_RR_MAX ||
-        e.section[0] + e.section[1] + e.section[2] != e.rr_count)
-        return 0;
-    const uint8_t *ttls = blob + ENTRY_TTLS(&e);
-    size_t end = WIRE_HEADER + (size_t)e.question_len;
-    for (unsigned i = 0; i < e.rr_count; i++) { /* records follow one another: owner >= 1, type, class, TTL, RDLENGTH, RDATA */
-        size_t ttl_at = (size_t)ttls[2 * i] | (size_t)ttls[2 * i + 1] << 8;
-        if (ttl_at < end + 5 || ttl_at + 6 > e.wire_len)
-            return 0;
-        end = ttl_at + 6 + get16(blob + sizeof e + ttl_at + 4);
-        if (end > e.wire_len)
-            return 0;
-    }
-    return end == e.wire_len;
 }

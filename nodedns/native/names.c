@@ -1,6 +1,5 @@
-/* names.c: owner names (RFC 1035 3.1, 4.1.4). */
-#include "wire.h"
-#include <string.h>
+/* names.c: owner names, read and written (RFC 1035 3.1, 4.1.4). */
+#include "names.h"
 
 size_t name_skip_plain(const uint8_t *p, size_t len, size_t at)
 {
@@ -65,4 +64,67 @@ void name_lower(uint8_t *out, const uint8_t *name, size_t len)
     }
     for (; i < len; i++)
         out[i] = (uint8_t)(name[i] + ((uint8_t)(name[i] - 'A') < 26 ? 32 : 0));
+}
+
+/* True when the name written at out[at], pointers followed, equals the lower-case plain name. */
+static int name_at_equals(const uint8_t *out, size_t at, const uint8_t *name)
+{
+    for (;;) {
+        while (out[at] >= 0xc0)
+            at = (size_t)(out[at] & 0x3f) << 8 | out[at + 1];
+        uint8_t n = out[at], low[64];
+        if (n != *name)
+            return 0;
+        if (n == 0)
+            return 1;
+        name_lower(low, out + at + 1, n);
+        if (memcmp(low, name + 1, n) != 0)
+            return 0;
+        at += 1 + (size_t)n;
+        name += 1 + n;
+    }
+}
+
+static unsigned suffix_slot(const uint8_t *lower, size_t len)
+{
+    uint32_t h = 2166136261u; /* FNV-1a: short keys, and the table lives for one message only */
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ lower[i]) * 16777619u;
+    return (h ^ h >> 15) & (SUFFIX_SLOTS - 1);
+}
+
+int put_name(struct writer *w, const uint8_t *name, size_t len, int compress)
+{
+    uint8_t lower[WIRE_NAME_MAX];
+    size_t start = w->end; /* what is remembered from here on is not yet whole: no match for the rest of this name */
+    if (w->end + len > 65535)
+        return 0;
+    name_lower(lower, name, len);
+    for (size_t i = 0; name[i] != 0; i += 1 + (size_t)name[i]) {
+        unsigned slot = suffix_slot(lower + i, len - i);
+        while (w->suffix[slot] && (w->suffix[slot] >= start || !name_at_equals(w->out, w->suffix[slot], lower + i)))
+            slot = (slot + 1) & (SUFFIX_SLOTS - 1);
+        if (w->suffix[slot] && compress) {
+            put16(w->out + w->end, 0xc000u | w->suffix[slot]);
+            w->end += 2;
+            return 1;
+        }
+        if (!w->suffix[slot] && w->suffixes < SUFFIXES && w->end < POINTER_MAX) {
+            w->suffix[slot] = (uint16_t)w->end;
+            w->suffixes++;
+        }
+        memcpy(w->out + w->end, name + i, 1 + (size_t)name[i]);
+        w->end += 1 + (size_t)name[i];
+    }
+    w->out[w->end++] = 0;
+    return 1;
+}
+
+int put_octets(struct writer *w, const uint8_t *from, size_t n)
+{
+    if (w->end + n > 65535)
+        return 0;
+    memcpy(w->out + w->end, from, n);
+    w->end += n;
+    return 1;
 }

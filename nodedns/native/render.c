@@ -3,6 +3,29 @@
 
 enum { FLAG_TC = 0x02 };
 
+int wire_entry_ok(const uint8_t *blob, size_t len)
+{
+    struct entry e;
+    if (len < sizeof e + WIRE_HEADER + 5)
+        return 0;
+    memcpy(&e, blob, sizeof e);
+    if (ENTRY_LEN(&e) != len || e.question_len < 5 || e.question_len > WIRE_QUESTION_MAX || e.ede_len > WIRE_EDE_MAX || e.ede_len == 1 ||
+        e.wire_len < WIRE_HEADER + e.question_len || e.kind > KIND_FAILURE || e.rr_count > WIRE_RR_MAX ||
+        e.section[0] + e.section[1] + e.section[2] != e.rr_count)
+        return 0;
+    const uint8_t *ttls = blob + ENTRY_TTLS(&e);
+    size_t end = WIRE_HEADER + (size_t)e.question_len;
+    for (unsigned i = 0; i < e.rr_count; i++) { /* records follow one another: owner >= 1, type, class, TTL, RDLENGTH, RDATA */
+        size_t ttl_at = (size_t)ttls[2 * i] | (size_t)ttls[2 * i + 1] << 8;
+        if (ttl_at < end + 5 || ttl_at + 6 > e.wire_len)
+            return 0;
+        end = ttl_at + 6 + get16(blob + sizeof e + ttl_at + 4);
+        if (end > e.wire_len)
+            return 0;
+    }
+    return end == e.wire_len;
+}
+
 static void put_flags(uint8_t *out, const struct client *client, int tc, int ad, uint8_t rcode)
 {
     memcpy(out, &client->id, 2);

@@ -1,0 +1,99 @@
+"""`nodedns status`: one screen from status.json, the counters and the table, all of them only read."""
+
+import json
+from typing import Any
+
+from nodedns import native
+from nodedns.config import ConfigError
+from nodedns.verbs.errors import Failed
+from nodedns.verbs.files import Source
+from nodedns.verbs.service import Service, find
+
+HITS = ("success", "denial", "failure")
+
+
+def status(source: Source, as_json: bool) -> int:
+    """Prints how the service does. 0 when it runs and is READY or RELOADING, else 1."""
+    try:
+        service = find(source)
+    except Failed as error:
+        if not as_json:
+            raise
+        print(json.dumps({"alive": False, "reason": str(error)}))
+        return 1
+    report = collect(service, zone_names(source))
+    print(json.dumps(report) if as_json else "\n".join(screen(report)))
+    return 0 if report["alive"] and report["state"] in ("READY", "RELOADING") else 1
+
+
+def zone_names(source: Source) -> list[str]:
+    try:
+        return [zone.name for zone in source.parse().zones]
+    except ConfigError:
+        return []
+
+
+def collect(service: Service, zones: list[str]) -> dict[str, Any]:
+    """status.json, and: alive, now (ms of CLOCK_BOOTTIME, as since), counters, zones by name, cache slots by state."""
+    now = native.now()
+    report = {"alive": service.alive, "now": now, **service.status}
+    try:
+        # The canary has a block too.
+        totals, rows = native.read_counters(service.map("counters"), len(service.status["workers"]) + 1)
+        memory, table = service.table()
+    except FileNotFoundError:
+        return report
+    report["counters"] = totals
+    report["zones"] = {name: row for name, row in zip(zones, rows, strict=False) if any(row.values())}
+    report["cache"] = {"size": memory.size, **native.table_stats(table, now)}
+    report["hits"] = sum(row[kind] for row in rows for kind in HITS)
+    report["misses"] = sum(row["miss"] for row in rows)
+    return report
+
+
+def screen(report: dict[str, Any]) -> list[str]:
+    """The report for people, a line each."""
+    now = report["now"]
+    head = f"nodedns {report.get('version', '?')}"
+    if report["alive"]:
+        lines = [f"{head}: {report['state']} for {span(now - report['since'])}, pid {report['pid']}"]
+    else:
+        last = f"it was {report['state']} as pid {report['pid']}"
+        lines = [f"{head}: not running; {last}, see the journal for why it ended"]
+    lines.append(f"listen    {', '.join(report.get('listen', []))}")
+    for worker in report["workers"] if report["alive"] else ():
+        times = f"restarts {worker['restarts']}, for {span(now - worker['since'])}"
+        process = f"pid {worker['pid']}" if worker["pid"] else "no process"
+        lines.append(f"worker {worker['slot']:<2} {worker['state']}, {process}, {times}")
+    if "counters" in report:
+        asked = report["hits"] + report["misses"]
+        ratio = f", {100 * report['hits'] / asked:.2f} % from the cache" if asked else ""
+        lines.append(f"answers   {report['counters']['answers']}{ratio}")
+        lines.append(f"cache     {fill(report['cache'])}")
+    return lines + reloads(report["reload"], now)
+
+
+def fill(cache: dict[str, int]) -> str:
+    live = sum(cache[kind] for kind in HITS)
+    slots = cache["small"] + cache["large"]
+    kinds = f"answers {cache['success']}, denials {cache['denial']}, failures {cache['failure']}"
+    return f"{live} of {slots} slots live ({100 * live / slots:.1f} %): {kinds}; {cache['size'] / 2**20:g} MiB"
+
+
+def reloads(reload: dict[str, Any], now: int) -> list[str]:
+    if not reload["count"]:
+        return ["reloads   none"]
+    verdict = "taken" if reload["ok"] else "refused, the old config is still served:"
+    return [
+        f"reloads   {reload['count']}, the last {span(now - reload['at'])} ago was {verdict}",
+        *(f"          {problem}" for problem in reload["problems"]),
+    ]
+
+
+def span(ms: int) -> str:
+    """A time span of `ms` milliseconds in the two largest units that say something."""
+    seconds = max(0, ms) // 1000
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // part} {smaller}"
+    return f"{seconds} s"
