@@ -93,6 +93,15 @@ static unsigned suffix_slot(const uint8_t *lower, size_t len)
     return (h ^ h >> 15) & (SUFFIX_SLOTS - 1);
 }
 
+int put_octets(struct writer *w, const uint8_t *from, size_t n)
+{
+    if (w->end + n > 65535)
+        return 0;
+    memcpy(w->out + w->end, from, n);
+    w->end += n;
+    return 1;
+}
+
 int put_name(struct writer *w, const uint8_t *name, size_t len, int compress)
 {
     uint8_t lower[WIRE_NAME_MAX];
@@ -104,12 +113,14 @@ int put_name(struct writer *w, const uint8_t *name, size_t len, int compress)
         unsigned slot = suffix_slot(lower + i, len - i);
         while (w->suffix[slot] && (w->suffix[slot] >= start || !name_at_equals(w->out, w->suffix[slot], lower + i)))
             slot = (slot + 1) & (SUFFIX_SLOTS - 1);
-        if (w->suffix[slot] && compress) {
+        if (w->suffix[slot] && !compress)
+            return put_octets(w, name + i, len - i); /* its own suffixes are remembered as well, or there was no room */
+        if (w->suffix[slot]) {
             put16(w->out + w->end, 0xc000u | w->suffix[slot]);
             w->end += 2;
             return 1;
         }
-        if (!w->suffix[slot] && w->suffixes < SUFFIXES && w->end < POINTER_MAX) {
+        if (w->suffixes < SUFFIXES && w->end < POINTER_MAX) {
             w->suffix[slot] = (uint16_t)w->end;
             w->suffixes++;
         }
@@ -117,14 +128,5 @@ int put_name(struct writer *w, const uint8_t *name, size_t len, int compress)
         w->end += 1 + (size_t)name[i];
     }
     w->out[w->end++] = 0;
-    return 1;
-}
-
-int put_octets(struct writer *w, const uint8_t *from, size_t n)
-{
-    if (w->end + n > 65535)
-        return 0;
-    memcpy(w->out + w->end, from, n);
-    w->end += n;
     return 1;
 }

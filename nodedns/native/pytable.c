@@ -66,7 +66,7 @@ static PyType_Spec memory_spec = {"nodedns.native.Memory", sizeof(struct memory)
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
 
 /* The least file that holds a large bucket and a small one. */
-enum { TABLE_LEAST = TABLE_HEADER + 2 * 128 + TABLE_WAYS * (TABLE_SMALL + TABLE_LARGE) };
+enum { TABLE_LEAST = TABLE_HEADER + 2 * sizeof(struct bucket) + TABLE_WAYS * (TABLE_SMALL + TABLE_LARGE) };
 
 static PyObject *py_table_format(PyObject *self, PyObject *args)
 {

@@ -1,0 +1,1 @@
+"""PURE: decides. Imports no os, socket, time, subprocess, asyncio; time is an argument."""

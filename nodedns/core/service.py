@@ -1,0 +1,124 @@
+"""The life of the whole service. Everything that decides what follows stands here; supervisor/loop.py carries it out.
+
+The rules:
+
+1. READY is said once every worker serves and a real question was answered on each listen address, not before: what is
+   ordered after us then finds DNS. It is not taken back when a worker dies: the others and the sockets go on.
+2. A start has a limit. A worker that dies is forked again meanwhile (slots.py); a service that has not become ready by
+   then ends with exit code 1, keeps its run files (the cache may be warm) and leaves the next try to whoever started
+   it.
+3. One reload at a time. A reload asked for during a start or a reload is kept (once: the second would read the same
+   file) and begins afterwards. Its end, good or bad, is READY: a bad reload keeps the old config and its service.
+4. A stop is final and is never refused: it also ends a start or a reload. It is over when the kernel has returned
+   every child.
+5. An event that a state does not list raises LookupError and changes nothing.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+
+class State(Enum):
+    STARTING = "starting"  # workers are forked, nobody was told yet
+    READY = "ready"
+    RELOADING = "reloading"  # old and new workers serve side by side
+    STOPPING = "stopping"  # children were asked to leave
+    FAILING = "failing"  # the same, after a start that did not come to its end
+    STOPPED = "stopped"
+
+
+class Event(Enum):
+    OPENED = "opened"  # sockets and shared memory are there
+    SERVING = "serving"  # every worker said that it serves
+    ANSWERED = "answered"  # every listen address answered the probe
+    HUP = "hup"
+    RELOADED = "reloaded"
+    REFUSED = "refused"  # the reload failed, the old config is in force again
+    TERM = "term"
+    GONE = "gone"  # no child is left
+    TIMEOUT = "timeout"
+
+
+class Action(Enum):
+    START_WORKERS = "start workers"
+    PROBE = "probe"
+    SAY_READY = "say ready"
+    ANNOUNCE = "announce"  # for the person who started it
+    KEEP_HUP = "keep hup"
+    TAKE_HUP = "take hup"  # begin what was kept
+    RELOAD = "reload"
+    ADOPT = "adopt"  # the new config is in force
+    REPORT = "report"  # why it is not
+    SAY_STOPPING = "say stopping"
+    FAIL = "fail"  # say what is missing; the exit code becomes 1
+    STOP_WORKERS = "stop workers"
+    CLEAN_UP = "clean up"
+
+
+class Step(NamedTuple):
+    """What an event leads to: the next state, and what is to be done, in this order."""
+
+    state: State
+    actions: tuple[Action, ...] = ()
+
+
+_STOP = Step(State.STOPPING, (Action.SAY_STOPPING, Action.STOP_WORKERS))
+_GIVE_UP = Step(State.FAILING, (Action.FAIL, Action.SAY_STOPPING, Action.STOP_WORKERS))
+
+TABLE: dict[State, dict[Event, Step]] = {
+    State.STARTING: {
+        Event.OPENED: Step(State.STARTING, (Action.START_WORKERS,)),
+        Event.SERVING: Step(State.STARTING, (Action.PROBE,)),
+        Event.ANSWERED: Step(State.READY, (Action.SAY_READY, Action.ANNOUNCE, Action.TAKE_HUP)),
+        Event.HUP: Step(State.STARTING, (Action.KEEP_HUP,)),
+        Event.TERM: _STOP,
+        Event.TIMEOUT: _GIVE_UP,
+    },
+    State.READY: {
+        Event.HUP: Step(State.RELOADING, (Action.RELOAD,)),
+        Event.TERM: _STOP,
+    },
+    State.RELOADING: {
+        Event.HUP: Step(State.RELOADING, (Action.KEEP_HUP,)),
+        Event.RELOADED: Step(State.READY, (Action.ADOPT, Action.SAY_READY, Action.TAKE_HUP)),
+        Event.REFUSED: Step(State.READY, (Action.REPORT, Action.SAY_READY, Action.TAKE_HUP)),
+        Event.TERM: _STOP,
+    },
+    State.STOPPING: {
+        Event.HUP: Step(State.STOPPING),
+        Event.TERM: Step(State.STOPPING),
+        Event.GONE: Step(State.STOPPED, (Action.CLEAN_UP,)),
+    },
+    State.FAILING: {
+        Event.HUP: Step(State.FAILING),
+        Event.TERM: Step(State.FAILING),
+        Event.GONE: Step(State.STOPPED),
+    },
+    State.STOPPED: {},
+}
+
+START_LIMIT = 30.0
+"""Seconds from OPENED to ANSWERED: six ready limits of a worker, a third of systemd's own limit
+(DefaultTimeoutStartSec, 90 s)."""
+
+
+@dataclass(slots=True)
+class Service:
+    """Where the service stands. `deadline` is in seconds of the caller's clock, None where there is no limit."""
+
+    state: State = State.STARTING
+    deadline: float | None = None
+
+    def fire(self, event: Event, now: float) -> tuple[Action, ...]:
+        """Moves on and returns what to do, in order. LookupError, and nothing changed, when the state does not list
+        the event."""
+        step = TABLE[self.state].get(event)
+        if step is None:
+            raise LookupError(f"a service in state {self.state.name} knows no event {event.name}")
+        if event is Event.OPENED:
+            self.deadline = now + START_LIMIT
+        elif step.state is not State.STARTING:
+            self.deadline = None
+        self.state = step.state
+        return step.actions

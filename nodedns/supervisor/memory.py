@@ -1,0 +1,164 @@
+"""The run directory: one instance's lock, and the files that all processes of the service map.
+
+The files outlive every process, so that after a crash the cache is warm and what a worker had in hand is known; a
+clean stop removes them. Sizes come from the config, never from a file. Children inherit the mappings and no
+descriptor: a worker can neither resize nor lock what all depend on.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nodedns import native
+from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.log import NOTICE, log
+
+FILES = ("cache", "counters", "slots", "status.json", "lock")
+"""What a clean stop removes; the lock goes last, since until then nobody else may make these files."""
+
+LOCK_TRIES = 10
+LOCK_PAUSE = 0.02
+"""`nodedns status` takes the lock, shared, for the blink of an eye; another instance holds it for life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The mappings of one service."""
+
+    table: native.Memory
+    counters: native.Memory
+    slots: native.Memory
+
+
+def lock(run_dir: str) -> int:
+    """Makes `run_dir` if need be and locks it. Returns the descriptor that holds the lock, for life.
+
+    HostError when another instance holds it, or the directory is not ours alone to write.
+    """
+    path = f"{run_dir}/lock"
+    try:
+        os.makedirs(run_dir, 0o700, exist_ok=True)
+        _check_private(run_dir)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            _take(fd, path)
+            # A former instance may have removed the file between our open() and flock(): a lock that nobody else would
+            # find.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    break
+            os.close(fd)
+    except OSError as error:
+        raise HostError(f"{error.filename or path}: {error.strerror}; check node.run_dir") from error
+    os.truncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _check_private(run_dir: str) -> None:
+    """Who can write here can replace the cache, and with it every answer."""
+    status = os.stat(run_dir, follow_symlinks=False)
+    if not stat.S_ISDIR(status.st_mode):
+        raise HostError(f"{run_dir}: expected a directory, got something else; remove it, or change node.run_dir")
+    if status.st_uid != os.geteuid():
+        got = f"expected to belong to uid {os.geteuid()}, got uid {status.st_uid}"
+        raise HostError(f"{run_dir}: {got}; change its owner, or node.run_dir")
+    if status.st_mode & 0o022:
+        got = f"expected no write permission for group and others, got mode {stat.S_IMODE(status.st_mode):04o}"
+        raise HostError(f"{run_dir}: {got}; chmod go-w {run_dir}")
+
+
+def _take(fd: int, path: str) -> None:
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOCK_PAUSE)
+    pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+    os.close(fd)
+    raise HostError(f"{path}: another instance runs, pid {pid}; stop it, or change node.run_dir")
+
+
+def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
+    """Maps the three files, made anew where they are missing or of another build or size. `slots` counts the canary's.
+
+    Call with the lock held. HostError when the file system has no room.
+    """
+    return Shared(
+        _mapped(f"{run_dir}/cache", cache_size, native.table_check, _format_table),
+        _mapped(f"{run_dir}/counters", native.counters_size(slots)),
+        _mapped(f"{run_dir}/slots", native.SLOT_SIZE * slots),
+    )
+
+
+def left_behind(run_dir: str) -> bool:
+    """Was the former instance of this directory killed? A clean stop leaves no status."""
+    return os.path.exists(f"{run_dir}/status.json")
+
+
+def remove(run_dir: str) -> None:
+    """Removes what this module made; `run_dir` itself may be systemd's and stays."""
+    for name in FILES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{run_dir}/{name}")
+
+
+def _format_table(memory: native.Memory) -> None:
+    # Random for each file: who cannot guess it cannot aim names at one bucket.
+    native.table_format(memory, int.from_bytes(os.urandom(8)))
+
+
+def _accept(_memory: native.Memory) -> None:
+    return None
+
+
+def _mapped(
+    path: str,
+    size: int,
+    check: Callable[[native.Memory], str | None] = _accept,
+    make: Callable[[native.Memory], None] = _accept,
+) -> native.Memory:
+    """The file's mapping; `check` says what is wrong with a former one, `make` lays out a new one of zeroes."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return _fresh(path, size, make)
+    try:
+        found = os.fstat(fd).st_size
+        memory = native.map_file(fd, size, True) if found == size else None
+    finally:
+        os.close(fd)
+    reason = check(memory) if memory else f"{found} bytes instead of {size}"
+    if memory is None or reason:
+        log(NOTICE, f"{path}: made anew, it was of another version or config: {reason}")
+        return _fresh(path, size, make)
+    return memory
+
+
+def _fresh(path: str, size: int, make: Callable[[native.Memory], None]) -> native.Memory:
+    """Made whole under another name: the file under its own name is never half-made, and who maps the old one keeps
+    it."""
+    new = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        # Every page exists from now on: a full tmpfs must not become SIGBUS in a worker.
+        os.posix_fallocate(fd, 0, size)
+        memory = native.map_file(fd, size, True)
+        make(memory)
+        os.rename(new, path)
+    except OSError as error:
+        os.unlink(new)
+        if error.errno == errno.ENOSPC:
+            room = f"no room for {size} bytes; lower cache.size, or enlarge the file system"
+            raise HostError(f"{path}: {room}") from error
+        raise HostError(f"{path}: {error.strerror}; check node.run_dir") from error
+    finally:
+        os.close(fd)
+    return memory
