@@ -9,6 +9,7 @@ from setuptools import Extension, setup
 NATIVE = "nodedns/native"
 SOURCES = [
     "table",
+    "table_put",
     "wire",
     "names",
     "entry",
@@ -16,6 +17,7 @@ SOURCES = [
     "counters",
     "lane",
     "serve",
+    "question",
     "miss",
     "stream",
     "udp",

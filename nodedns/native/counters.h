@@ -26,6 +26,7 @@
     X(ring_full, "queries refused because too many were pending")                                      \
     X(send_failed, "answers the kernel did not take")                                                  \
     X(replayed, "queries taken over from a predecessor")                                               \
+    X(given_up, "batches dropped after two workers died on them")                                      \
     X(joined, "misses that joined an equal question in flight")                                        \
     X(late_hits, "misses the table answered by the time they were drained")                            \
     X(upstream_udp, "queries sent to upstreams over UDP")                                              \

@@ -2,19 +2,19 @@
 #include "serve.h"
 #include "bytes.h"
 
-int64_t miss_next(struct server *s, uint8_t *key, size_t *key_len, unsigned *zone, uint64_t *taken)
+int64_t miss_next(struct server *s, struct question *q, uint64_t *taken)
 {
     uint32_t ref;
     uint64_t now = clock_boottime_ms();
     while (ring_take(&s->pending, &ref)) {
         struct miss *m = &s->page->miss[ref];
-        *key_len = wire_key(&m->client, key);
-        if (server_get(s, key, *key_len, now, s->late)) { /* its twin was answered while it waited in the ring */
+        q->client = m->client;
+        server_ask(s, q);
+        if (server_get(s, q, now, s->late)) { /* its twin was answered while it waited in the ring */
             counter_add(s->block[LANE_MISS], C_late_hits, 1);
             miss_answer(s, ref, s->late, now);
             continue;
         }
-        *zone = server_zone(s, key, *key_len);
         *taken = m->taken;
         return ref;
     }

@@ -10,11 +10,11 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **keep)
     return *keep ? PyModule_AddObjectRef(module, name, (PyObject *)*keep) : -1;
 }
 
-static int key_ok(Py_ssize_t len)
+static int key_ok(const char *key, Py_ssize_t len)
 {
-    if (len >= 6 && len <= WIRE_KEY_MAX)
+    if (len >= 6 && len <= WIRE_KEY_MAX && name_skip_plain((const uint8_t *)key, (size_t)len - 5, 0) == (size_t)len - 5)
         return 1;
-    PyErr_Format(PyExc_ValueError, "a key has 6 to %d octets, got %zd", WIRE_KEY_MAX, len);
+    PyErr_Format(PyExc_ValueError, "a key is a name in wire form, type, class and flags, at most %d octets; got %zd", WIRE_KEY_MAX, len);
     return 0;
 }
 
@@ -58,7 +58,7 @@ static PyObject *py_make_query(PyObject *self, PyObject *args)
     Py_ssize_t len;
     unsigned id;
     uint8_t out[WIRE_HEADER + WIRE_QUESTION_MAX + WIRE_OPT];
-    if (!PyArg_ParseTuple(args, "y#I", &key, &len, &id) || !key_ok(len))
+    if (!PyArg_ParseTuple(args, "y#I", &key, &len, &id) || !key_ok(key, len))
         return NULL;
     return entry_bytes(out, wire_make_query((const uint8_t *)key, (size_t)len, (uint16_t)id, out));
 }
@@ -73,7 +73,7 @@ static PyObject *py_make_entry(PyObject *self, PyObject *args)
     struct policy p;
     size_t n = 0;
     if (!PyArg_ParseTuple(args, "y#y#K(IIIIIIH)K", &key, &key_len, &reply, &len, &seed, &p.success_max, &p.success_min, &p.denial_max,
-                          &p.denial_min, &p.failure, &p.zone_tag, &p.zone, &now) || !key_ok(key_len))
+                          &p.denial_min, &p.failure, &p.zone_tag, &p.zone, &now) || !key_ok(key, key_len))
         return NULL;
     enum reply_verdict v = wire_make_entry((const uint8_t *)key, (size_t)key_len, (const uint8_t *)reply, (size_t)len, seed, &p, now, out, &n);
     return v == REPLY_OK ? entry_bytes(out, n) : PyLong_FromLong(v);
@@ -87,7 +87,7 @@ static PyObject *py_failure_entry(PyObject *self, PyObject *args)
     unsigned long long seed, now;
     unsigned rcode, ttl, zone, tag;
     uint8_t out[sizeof(struct entry) + WIRE_HEADER + WIRE_QUESTION_MAX + WIRE_EDE_MAX + 1];
-    if (!PyArg_ParseTuple(args, "y#KIy#IIIK", &key, &key_len, &seed, &rcode, &ede, &ede_len, &ttl, &zone, &tag, &now) || !key_ok(key_len))
+    if (!PyArg_ParseTuple(args, "y#KIy#IIIK", &key, &key_len, &seed, &rcode, &ede, &ede_len, &ttl, &zone, &tag, &now) || !key_ok(key, key_len))
         return NULL;
     return entry_bytes(out, wire_failure_entry((const uint8_t *)key, (size_t)key_len, seed, (uint8_t)(rcode & 15), (const uint8_t *)ede,
                                                ede_len < 2 ? 0 : (size_t)ede_len, ttl, (uint16_t)zone, tag, now, out));

@@ -110,16 +110,16 @@ static PyObject *py_stop(PyObject *self, PyObject *args)
 static PyObject *py_drain(PyObject *self, PyObject *args)
 {
     struct server_object *o = server_of(self);
-    unsigned limit, zone;
-    uint8_t key[WIRE_KEY_MAX];
-    size_t key_len;
+    unsigned limit;
+    struct question q;
     uint64_t taken;
     int64_t ref;
     if (!o || !PyArg_ParseTuple(args, "I", &limit))
         return NULL;
     PyObject *list = PyList_New(0);
-    while (list && limit-- > 0 && (ref = miss_next(o->server, key, &key_len, &zone, &taken)) >= 0) {
-        PyObject *item = Py_BuildValue("Ly#IK", (long long)ref, key, (Py_ssize_t)key_len, zone, (unsigned long long)taken);
+    while (list && limit-- > 0 && (ref = miss_next(o->server, &q, &taken)) >= 0) {
+        PyObject *item = Py_BuildValue("Ly#IK", (long long)ref, q.key, (Py_ssize_t)q.key_len, server_zone(o->server, q.key, q.key_len),
+                                       (unsigned long long)taken);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);
@@ -186,15 +186,14 @@ static PyObject *py_lookup(PyObject *self, PyObject *args)
     struct server_object *o = server_of(self);
     const char *p, *peer;
     Py_ssize_t len, peer_len;
-    struct client client;
-    uint8_t key[WIRE_KEY_MAX];
-    size_t key_len, n;
+    struct question q;
+    size_t n;
     if (!o || !PyArg_ParseTuple(args, "y#y#", &p, &len, &peer, &peer_len) || !peer_ok(peer_len))
         return NULL;
-    if (stream_answer(o->server, (const uint8_t *)p, (size_t)len, (const uint8_t *)peer, &client, stream, &n))
+    if (stream_answer(o->server, (const uint8_t *)p, (size_t)len, (const uint8_t *)peer, &q, stream, &n))
         return entry_bytes(stream, n);
-    key_len = wire_key(&client, key);
-    return Py_BuildValue("y#Iy#", key, (Py_ssize_t)key_len, server_zone(o->server, key, key_len), &client, (Py_ssize_t)sizeof client);
+    return Py_BuildValue("y#Iy#", q.key, (Py_ssize_t)q.key_len, server_zone(o->server, q.key, q.key_len), &q.client,
+                         (Py_ssize_t)sizeof q.client);
 }
 
 static PyObject *py_render_tcp(PyObject *self, PyObject *args)

@@ -5,13 +5,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 8 }; /* full batches from one socket before the others get their turn */
-
-const uint8_t VERDICT_COUNTER[] = {[QUERY_DROP] = C_silent,     [QUERY_FORMERR] = C_formerr,  [QUERY_NOTIMP] = C_notimp,
-                                          [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any};
+enum {
+    ROUNDS = 8,       /* full batches from one socket before the others get their turn */
+    SLICE_NS = 100000 /* the least the kernel takes; a batch of hits is done in less */
+};
 
 static uint64_t clock_ms(clockid_t which)
 {
@@ -23,17 +24,6 @@ static uint64_t clock_ms(clockid_t which)
 uint64_t clock_boottime_ms(void) { return clock_ms(CLOCK_BOOTTIME); }
 uint64_t clock_monotonic_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
-int server_allows(const struct server *s, const uint8_t *address)
-{
-    for (unsigned i = 0; i < s->acls; i++) {
-        unsigned bits = s->acl[i].bits, whole = bits / 8;
-        if (memcmp(address, s->acl[i].address, whole) == 0 &&
-            (bits % 8 == 0 || ((address[whole] ^ s->acl[i].address[whole]) & (0xff00 >> bits % 8) & 0xff) == 0))
-            return 1;
-    }
-    return s->acls == 0;
-}
-
 static void address_of(const struct sockaddr_in6 *from, uint8_t *address)
 {
     if (from->sin6_family == AF_INET6) {
@@ -43,28 +33,6 @@ static void address_of(const struct sockaddr_in6 *from, uint8_t *address)
     memset(address, 0, 10);
     memset(address + 10, 0xff, 2);
     memcpy(address + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
-}
-
-unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len)
-{
-    size_t name = key_len - 5;
-    for (size_t at = 0; at < name; at += 1 + (size_t)key[at])
-        for (unsigned z = 0; z < s->zones; z++)
-            if (s->zone[z].len == name - at && memcmp(s->zone[z].name, key + at, name - at) == 0)
-                return z;
-    return 0;
-}
-
-size_t server_get(const struct server *s, const uint8_t *key, size_t key_len, uint64_t now, uint8_t *out)
-{
-    size_t len = table_get(&s->table, key, key_len, wire_hash(key, key_len, s->table.seed), now, out);
-    return len && wire_entry_ok(out, len) ? len : 0;
-}
-
-struct note note_hit_of(const struct entry *e, int v6)
-{
-    static const uint8_t how[] = {[KIND_SUCCESS] = Z_success, [KIND_DENIAL] = Z_denial, [KIND_FAILURE] = Z_failure};
-    return (struct note){.zone = e->zone, .v6 = (uint8_t)v6, .rcode = e->rcode, .how = how[e->kind]};
 }
 
 /* A record for a query that has to be asked for; 0 when all are in use. */
@@ -95,15 +63,14 @@ static void queue_error(struct server *s, uint32_t i, enum verdict verdict, cons
     lane_queue(lane, len, &s->page->from[i], i, (struct note){.zone = NO_ZONE, .counter = (uint8_t)counter});
 }
 
-/* Deals with received[i]: an answer queued, a miss filed, or silence. Returns 1 for a miss. */
+/* Deals with received[i], read into question[i]: an answer queued, a miss filed, or silence. Returns 1 for a miss. */
 static int deal(struct server *s, unsigned sock, uint32_t i)
 {
     struct slot_page *page = s->page;
     struct lane *lane = &page->lane[LANE_HIT];
-    struct client client;
-    uint8_t key[WIRE_KEY_MAX], address[16];
-    enum verdict verdict = wire_parse_query(page->query[i], page->received[i].msg_len, 0, &client);
-    if (verdict == QUERY_DROP) {
+    struct question *q = &s->question[i];
+    uint8_t address[16];
+    if (q->verdict == QUERY_DROP) {
         counter_add(s->block[LANE_HIT], C_silent, 1);
         page->received[i].msg_len = 0;
         return 0;
@@ -111,33 +78,38 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
     if (s->acls) { /* before the cache: a client that may not ask must not learn what others asked */
         address_of(&page->from[i], address);
         if (!server_allows(s, address)) {
-            queue_error(s, i, QUERY_REFUSED, &client, EDE_PROHIBITED, C_denied);
+            queue_error(s, i, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied);
             return 0;
         }
     }
-    if (verdict != QUERY_OK) {
-        queue_error(s, i, verdict, &client, WIRE_NO_EDE, VERDICT_COUNTER[verdict]);
+    if (q->verdict != QUERY_OK) {
+        queue_error(s, i, q->verdict, &q->client, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict]);
         return 0;
     }
-    size_t key_len = wire_key(&client, key);
-    if (server_get(s, key, key_len, s->now, s->entry)) {
-        size_t len = wire_render(s->entry, &client, s->now, client.udp_size, lane->data[lane->count]);
+    if (server_get(s, q, s->now, s->entry)) {
+        size_t len = wire_render(s->entry, &q->client, s->now, q->client.udp_size, lane->data[lane->count]);
         lane_queue(lane, len, &page->from[i], i,
                    note_hit_of((const struct entry *)(const void *)s->entry, page->from[i].sin6_family == AF_INET6));
         return 0;
     }
-    if (file_miss(s, sock, i, &client))
+    if (file_miss(s, sock, i, &q->client))
         return 1;
-    queue_error(s, i, QUERY_REFUSED, &client, EDE_NOT_READY, C_ring_full);
+    queue_error(s, i, QUERY_REFUSED, &q->client, EDE_NOT_READY, C_ring_full);
     return 0;
 }
 
-/* Answers received[0..n), those with a length. */
+/* Answers received[0..n), those with a length: all are read, then all looked for, so that memory is waited for once. */
 static void batch(struct server *s, unsigned sock, uint32_t n)
 {
     struct slot_page *page = s->page;
     int misses = 0;
     s->now = clock_boottime_ms();
+    for (uint32_t i = 0; i < n; i++)
+        if (page->received[i].msg_len)
+            server_read(s, page->query[i], page->received[i].msg_len, 0, &s->question[i]);
+    for (uint32_t i = 0; i < n; i++)
+        if (page->received[i].msg_len && s->question[i].verdict == QUERY_OK)
+            table_prefetch_slot(&s->table, s->question[i].hash);
     for (uint32_t i = 0; i < n; i++)
         if (page->received[i].msg_len)
             misses |= deal(s, sock, i);
@@ -234,13 +206,41 @@ void server_close(struct server *s)
             close(fds[i]);
 }
 
+/* Answers what a predecessor had received, unless that is what ends workers. */
+static void replay(struct server *s)
+{
+    struct slot_page *page = s->page;
+    if (page->received_sock >= s->sockets)
+        return;
+    if (page->replays >= REPLAYS) {
+        counter_add(s->block[LANE_HIT], C_given_up, 1);
+        for (int i = 0; i < BATCH; i++)
+            page->received[i].msg_len = 0;
+    }
+    page->replays++;
+    atomic_signal_fence(memory_order_seq_cst);
+    batch(s, page->received_sock, BATCH);
+    atomic_signal_fence(memory_order_seq_cst);
+    page->replays = 0;
+}
+
+/* A short slice (sched_setattr(2), kernel 6.12 and later; without effect before): the scheduler then lets this thread take the CPU
+ * from the miss loop when a query comes, instead of at the end of the miss loop's slice of some 3 ms. */
+static void ask_for_short_slice(void)
+{
+    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; } attr = {0};
+    attr.size = sizeof attr;
+    attr.runtime = SLICE_NS;
+    syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
 int server_run(struct server *s)
 {
     sigset_t all;
     sigfillset(&all); /* signals are the miss loop's */
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    if (s->page->received_sock < s->sockets)
-        batch(s, s->page->received_sock, BATCH);
+    ask_for_short_slice();
+    replay(s);
     for (;;) {
         struct epoll_event ready[SOCKETS_MAX + 1];
         atomic_store_explicit(&s->block[LANE_HIT]->beat, clock_monotonic_ms(), memory_order_relaxed);

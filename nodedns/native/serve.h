@@ -18,6 +18,15 @@ _Static_assert((int)MAX_ZONES == (int)TABLE_TAGS, "a row for each tag");
 struct acl { uint8_t address[16]; unsigned bits; };
 struct zone { uint8_t name[WIRE_NAME_MAX]; uint16_t len; };
 
+/* A query as the cache takes it. */
+struct question {
+    enum verdict verdict;
+    size_t key_len; /* set with QUERY_OK, as are key and hash */
+    uint64_t hash;
+    struct client client;
+    uint8_t key[WIRE_KEY_MAX];
+};
+
 /* Single producer, single consumer. */
 struct ring { _Atomic uint32_t head, tail; uint32_t item[MISSES]; };
 
@@ -35,6 +44,7 @@ struct server {
     uint32_t spare[MISSES]; /* the hit loop's stack of free records: last freed first used, so few pages are touched */
     unsigned spares;
     uint64_t now;           /* of the batch in hand */
+    struct question question[BATCH];
     _Alignas(64) uint8_t entry[TABLE_LARGE]; /* the hit loop's copy */
     _Alignas(64) uint8_t late[TABLE_LARGE];  /* the miss loop's */
 };
@@ -48,12 +58,16 @@ int server_open(struct server *s);
 void server_close(struct server *s);
 /* The hit loop, until the stop eventfd is written. Returns 0, or -1 with errno when epoll fails. */
 int server_run(struct server *s);
+/* --- question.c --- */
 /* May `address` (16 octets, v4 mapped) ask? An empty list lets everyone. */
 int server_allows(const struct server *s, const uint8_t *address);
 /* Row of the longest zone that holds the name; the root zone is always there. */
 unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len);
+void server_ask(const struct server *s, struct question *q); /* key and hash of q->client */
 /* Live entry of the key made under the present configuration, into out (TABLE_LARGE, 8-aligned); 0 = miss. */
-size_t server_get(const struct server *s, const uint8_t *key, size_t key_len, uint64_t now, uint8_t *out);
+size_t server_get(const struct server *s, const struct question *q, uint64_t now, uint8_t *out);
+/* Parses a packet, and when it asks something of the cache, makes key and hash and sends for the bucket. */
+void server_read(const struct server *s, const uint8_t *packet, size_t len, int tcp, struct question *q);
 struct note note_hit_of(const struct entry *e, int v6);
 
 /* What a parser's verdict counts as. */
@@ -62,8 +76,8 @@ extern const uint8_t VERDICT_COUNTER[];
 /* --- stream.c --- */
 enum { STREAM_MAX = 65535 };
 /* A TCP client's message from peer (16 octets, v4 mapped): 1 with *n octets of answer in out (STREAM_MAX; 0 = silence), or 0 for a
- * miss, client filled. */
-int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct client *client, uint8_t *out, size_t *n);
+ * miss, q filled. */
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct question *q, uint8_t *out, size_t *n);
 /* An entry's answer for a TCP client, counted. */
 size_t stream_render(struct server *s, const uint8_t *blob, const struct client *client, const uint8_t *peer, int miss, uint64_t now,
                      uint8_t *out);
@@ -81,8 +95,8 @@ void ring_put(struct ring *r, uint32_t item);
 int ring_take(struct ring *r, uint32_t *item);
 
 /* --- miss.c --- */
-/* Takes the next pending query the table cannot answer by now. Returns its ref, -1 when there is none; fills key and zone. */
-int64_t miss_next(struct server *s, uint8_t *key, size_t *key_len, unsigned *zone, uint64_t *taken);
+/* Takes the next pending query the table cannot answer by now. Returns its ref, -1 when there is none; fills q's client, key and hash. */
+int64_t miss_next(struct server *s, struct question *q, uint64_t *taken);
 /* Queues the answer of a ref from an entry; sends when the lane is full. A ref that is not pending is ignored. */
 void miss_answer(struct server *s, uint32_t ref, const uint8_t *entry, uint64_t now);
 void miss_flush(struct server *s);

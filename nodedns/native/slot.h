@@ -9,7 +9,8 @@
  * Walk of a hit:  recvmmsg -> received[i] -> answer rendered into lane.data[k], lane.ref[k] = i -> sendmmsg sets lane.head[k].msg_len ->
  *                 journal armed: counters stored, received[i] freed, lane.head[k] freed -> journal closed.
  * A new worker:   an armed journal is stored again; what was sent is counted and freed; what was received and not sent is answered;
- *                 what waits in miss[] is asked again.
+ *                 what waits in miss[] is asked again. A batch whose replay died twice is dropped and counted: a query that
+ *                 crashes a worker must not crash every successor.
  * The iovecs and headers hold addresses of a mapping, so a new worker writes them anew; only msg_len is read from before. */
 #ifndef NODEDNS_SLOT_H
 #define NODEDNS_SLOT_H
@@ -22,6 +23,7 @@ enum {
     BATCH = 64,            /* beyond this the cost per datagram no longer falls (dnsdist, kresd and our echo use the same) */
     QUERY_MAX = 2048,      /* a padded query with cookies stays below 600; what is longer is cut and answered FORMERR */
     MISSES = 8192,         /* pending queries a worker: at 4.5 s each, 1,800/s of queries that no upstream answers; 2.6 MiB */
+    REPLAYS = 2,           /* a batch that two workers in a row died on is given up: it may be what kills them */
     MISS_FREE = 0,
     MISS_TAKEN = 1,
     NO_ZONE = 0xffff
@@ -55,6 +57,7 @@ struct miss {
 struct slot_page {
     uint64_t layout;        /* slot_layout(): of another build, or other sockets = nothing of use in it */
     uint32_t received_sock; /* where received[] came from */
+    uint32_t replays;       /* times the batch in hand was taken over; back to 0 when it is dealt with */
     struct mmsghdr received[BATCH];
     struct iovec iov[BATCH];
     struct sockaddr_in6 from[BATCH];

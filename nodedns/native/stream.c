@@ -29,22 +29,18 @@ size_t stream_render(struct server *s, const uint8_t *blob, const struct client 
     return wire_render(blob, client, now, STREAM_MAX, out);
 }
 
-int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct client *client, uint8_t *out, size_t *n)
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct question *q, uint8_t *out, size_t *n)
 {
-    uint8_t key[WIRE_KEY_MAX];
-    memset(client, 0, sizeof *client);
-    client->udp_size = WIRE_UDP_PLAIN;
-    enum verdict v = wire_parse_query(p, len, 1, client);
-    if (v != QUERY_DROP && !server_allows(s, peer))
-        *n = error(s, QUERY_REFUSED, client, EDE_PROHIBITED, C_denied, out);
-    else if (v != QUERY_OK)
-        *n = error(s, v, client, WIRE_NO_EDE, VERDICT_COUNTER[v], out);
-    else {
-        size_t key_len = wire_key(client, key);
-        uint64_t now = clock_boottime_ms();
-        if (!server_get(s, key, key_len, now, s->late))
-            return 0;
-        *n = stream_render(s, s->late, client, peer, 0, now, out);
-    }
+    uint64_t now = clock_boottime_ms();
+    memset(&q->client, 0, sizeof q->client); /* it goes to Python whole */
+    server_read(s, p, len, 1, q);
+    if (q->verdict != QUERY_DROP && !server_allows(s, peer))
+        *n = error(s, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied, out);
+    else if (q->verdict != QUERY_OK)
+        *n = error(s, q->verdict, &q->client, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict], out);
+    else if (!server_get(s, q, now, s->late))
+        return 0;
+    else
+        *n = stream_render(s, s->late, &q->client, peer, 0, now, out);
     return 1;
 }

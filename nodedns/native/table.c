@@ -1,9 +1,6 @@
-/* table.c: the shared cache. table.h is the manual. */
-#include "table.h"
-#include <string.h>
+/* table.c: the shared cache: layout and readers. table.h is the manual, table_put.c has the writers. */
+#include "table_layout.h"
 
-enum { SMALL = 0, LARGE = 1 };
-static const uint32_t SLOT_SIZE[2] = {TABLE_SMALL, TABLE_LARGE};
 static const char MAGIC[8] = "nodedns";
 
 /* Anything a reader relies on: another build with other numbers must not read this file. The last factor is the version. */
@@ -66,19 +63,6 @@ void table_open(struct table *t, void *base, uint64_t size)
 
 uint64_t table_slots(const struct table *t) { return TABLE_WAYS * ((uint64_t)t->buckets[SMALL] + t->buckets[LARGE]); }
 
-/* Which bucket: the low half of the hash scaled to the count; the high half is the tag, so the two are independent. */
-static uint32_t bucket_of(const struct table *t, int class, uint64_t hash)
-{
-    return (uint32_t)((hash & 0xffffffffu) * t->buckets[class] >> 32);
-}
-
-static uint32_t tag_of(uint64_t hash) { return (uint32_t)(hash >> 32) | 1; } /* 0 = never used */
-
-static uint8_t *slot_at(const struct table *t, int class, uint32_t bucket, int way)
-{
-    return t->slots[class] + ((uint64_t)bucket * TABLE_WAYS + (unsigned)way) * SLOT_SIZE[class];
-}
-
 /* Copies a slot by the readers' rule. Returns the entry's length, 0 when it was being written or is not whole. */
 static size_t copy_out(const struct bucket *b, int way, const uint8_t *slot, uint32_t cap, uint8_t *out)
 {
@@ -131,6 +115,28 @@ static void note_hit(struct bucket *b, int way)
         atomic_store_explicit(&b->hits[way], (uint8_t)(hits + 1), memory_order_relaxed);
 }
 
+void table_prefetch(const struct table *t, uint64_t hash)
+{
+    const struct bucket *b = &t->heads[SMALL][bucket_of(t, SMALL, hash)];
+    __builtin_prefetch(b->tag);
+    __builtin_prefetch(b->control);
+    __builtin_prefetch(&b->control[8]);
+    __builtin_prefetch(b->referenced);
+}
+
+void table_prefetch_slot(const struct table *t, uint64_t hash)
+{
+    uint32_t index = bucket_of(t, SMALL, hash), tag = tag_of(hash);
+    const struct bucket *b = &t->heads[SMALL][index];
+    for (int way = 0; way < TABLE_WAYS; way++)
+        if (atomic_load_explicit(&b->tag[way], memory_order_relaxed) == tag) {
+            const uint8_t *slot = slot_at(t, SMALL, index, way);
+            for (int line = 0; line < 4; line++) /* header, question, an answer or two */
+                __builtin_prefetch(slot + 64 * line);
+            return;
+        }
+}
+
 size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out)
 {
     uint64_t flushed = atomic_load_explicit(&t->header->flushed, memory_order_relaxed);
@@ -162,132 +168,6 @@ size_t table_read(const struct table *t, uint64_t index, uint8_t *out, unsigned 
     if (bucket >= t->buckets[class])
         return 0;
     *hits = atomic_load_explicit(&t->heads[class][bucket].hits[way], memory_order_relaxed);
-    return copy_out(&t->heads[class][bucket], way, slot_at(t, class, bucket, way), SLOT_SIZE[class], out);
-}
-
-uint32_t table_epoch(const struct table *t, uint8_t writer) { return atomic_load(&t->header->epochs[writer]) & 0xffffff; }
-
-void table_raise_epoch(struct table *t, uint8_t writer) { atomic_fetch_add(&t->header->epochs[writer], 1); }
-
-void table_flush(struct table *t, uint64_t now) { atomic_store(&t->header->flushed, now); }
-
-/* Claims a slot; returns its odd control word, 0 = lost to a live writer. */
-static uint64_t claim(struct table *t, struct bucket *b, int way, uint8_t writer, uint32_t epoch)
-{
-    uint64_t old = atomic_load_explicit(&b->control[way], memory_order_relaxed);
-    uint32_t sequence = (uint32_t)old;
-    if (old & 1) {
-        if ((uint32_t)(old >> 40) == table_epoch(t, (uint8_t)(old >> 32)))
-            return 0;
-        sequence += 1; /* the dead writer's odd number is passed over, so no reader can take old for new */
-    }
-    uint64_t mine = (uint64_t)(epoch & 0xffffff) << 40 | (uint64_t)writer << 32 | (uint32_t)(sequence + 1);
-    return atomic_compare_exchange_strong_explicit(&b->control[way], &old, mine, memory_order_acquire, memory_order_relaxed) ? mine : 0;
-}
-
-/* The even word that ends a claim; never 0, which means never used. */
-static void publish(struct bucket *b, int way, uint64_t mine)
-{
-    uint32_t sequence = (uint32_t)mine + 1;
-    atomic_store_explicit(&b->control[way], (mine & ~0xffffffffull) | (sequence ? sequence : 2), memory_order_release);
-}
-
-/* Is the slot's entry of no further use? Read without the sequence check: a guess that only steers eviction. */
-static int useless(const struct table *t, const struct bucket *b, int way, const uint8_t *slot, uint64_t now)
-{
-    struct entry e;
-    uint64_t word = atomic_load_explicit(&b->control[way], memory_order_relaxed);
-    if (word == 0)
-        return 1;
-    if (word & 1)
-        return (uint32_t)(word >> 40) != table_epoch(t, (uint8_t)(word >> 32));
-    memcpy(&e, slot, sizeof e);
-    return e.stale_until <= now || e.inserted <= atomic_load_explicit(&t->header->flushed, memory_order_relaxed);
-}
-
-static int same_key(const struct bucket *b, int way, const uint8_t *slot, const uint8_t *blob, uint32_t tag)
-{
-    struct entry have, want;
-    memcpy(&want, blob, sizeof want);
-    if (atomic_load_explicit(&b->tag[way], memory_order_relaxed) != tag)
-        return 0;
-    memcpy(&have, slot, sizeof have);
-    return have.zone_tag == want.zone_tag && have.question_len == want.question_len && have.key_flags == want.key_flags &&
-           memcmp(slot + sizeof have + WIRE_HEADER, blob + sizeof want + WIRE_HEADER, want.question_len) == 0;
-}
-
-/* The way a new entry takes inside its share: the same key, else a useless one, else the first unreferenced from the hand on. */
-static int choose(const struct table *t, struct bucket *b, int class, uint32_t index, const uint8_t *blob, uint64_t hash, uint64_t now,
-                  int *evicted)
-{
-    const struct entry *e = (const struct entry *)(const void *)blob;
-    int denial = e->kind != KIND_SUCCESS, from = denial ? TABLE_SUCCESS_WAYS : 0, to = denial ? TABLE_WAYS : TABLE_SUCCESS_WAYS;
-    int spare = -1;
-    for (int way = from; way < to; way++) {
-        const uint8_t *slot = slot_at(t, class, index, way);
-        if (same_key(b, way, slot, blob, tag_of(hash)))
-            return way;
-        if (spare < 0 && useless(t, b, way, slot, now))
-            spare = way;
-    }
-    if (spare >= 0)
-        return spare;
-    *evicted = 1;
-    int hand = from + atomic_load_explicit(&b->hand[denial], memory_order_relaxed) % (to - from);
-    for (int i = 0; i < to - from && atomic_load_explicit(&b->referenced[hand], memory_order_relaxed); i++) {
-        atomic_store_explicit(&b->referenced[hand], 0, memory_order_relaxed);
-        hand = hand + 1 == to ? from : hand + 1;
-    }
-    atomic_store_explicit(&b->hand[denial], (uint8_t)(hand - from + 1), memory_order_relaxed);
-    return hand;
-}
-
-/* Takes away other entries of the key: the answer that was small, the denial that is none any more. */
-static void drop_others(struct table *t, const uint8_t *blob, uint64_t hash, const uint8_t *kept, uint8_t writer, uint32_t epoch)
-{
-    for (int c = SMALL; c <= LARGE; c++) {
-        uint32_t index = bucket_of(t, c, hash);
-        struct bucket *b = &t->heads[c][index];
-        for (int way = 0; way < TABLE_WAYS; way++) {
-            uint8_t *slot = slot_at(t, c, index, way);
-            if (slot == kept || !same_key(b, way, slot, blob, tag_of(hash)))
-                continue;
-            uint64_t mine = claim(t, b, way, writer, epoch);
-            if (!mine)
-                continue;
-            if (same_key(b, way, slot, blob, tag_of(hash))) { /* still, now that it is ours */
-                atomic_store_explicit(&b->tag[way], 0, memory_order_relaxed);
-                memset(slot, 0, sizeof(struct entry));
-            }
-            publish(b, way, mine);
-        }
-    }
-}
-
-enum put table_put(struct table *t, const uint8_t *blob, size_t len, uint8_t writer, uint32_t epoch, uint64_t now, int *evicted)
-{
-    struct entry e;
-    memcpy(&e, blob, sizeof e);
-    *evicted = 0;
-    if (len > TABLE_LARGE)
-        return PUT_TOO_BIG;
-    if (e.expires <= now)
-        return PUT_DEAD;
-    int class = len > TABLE_SMALL;
-    uint32_t index = bucket_of(t, class, e.hash);
-    struct bucket *b = &t->heads[class][index];
-    int way = choose(t, b, class, index, blob, e.hash, now, evicted);
-    uint64_t mine = claim(t, b, way, writer, epoch);
-    if (!mine)
-        return PUT_LOST;
-    uint8_t *slot = slot_at(t, class, index, way);
-    atomic_thread_fence(memory_order_release); /* the odd word is seen before any octet of the new entry */
-    memcpy(slot, blob, len);
-    atomic_store_explicit(&b->tag[way], tag_of(e.hash), memory_order_relaxed);
-    atomic_store_explicit(&b->referenced[way], 0, memory_order_relaxed);
-    atomic_store_explicit(&b->hits[way], 0, memory_order_relaxed);
-    publish(b, way, mine);
-    if (e.kind != KIND_FAILURE)
-        drop_others(t, blob, e.hash, slot, writer, epoch);
-    return PUT_STORED;
+    size_t len = copy_out(&t->heads[class][bucket], way, slot_at(t, class, bucket, way), SLOT_SIZE[class], out);
+    return ((const struct entry *)(const void *)out)->wire_len ? len : 0; /* 0: wiped */
 }

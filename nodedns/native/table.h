@@ -91,6 +91,10 @@ void table_format(void *base, uint64_t size, uint64_t seed);
 const char *table_check(const void *base, uint64_t size);
 /* A view of a checked mapping. */
 void table_open(struct table *t, void *base, uint64_t size);
+/* Two hints for a batch, each to be given to all its keys before the next step: fetch the bucket's head; then, tags at hand, the
+ * slot that may match. A hit of a cold name waits for memory some seven times in a row otherwise. */
+void table_prefetch(const struct table *t, uint64_t hash);
+void table_prefetch_slot(const struct table *t, uint64_t hash);
 /* Copies the live entry of `key` made under one of t->tag into out (TABLE_LARGE bytes), its zone = the row of that tag here.
  * Returns its length, 0 = miss. Entries of one key and different tags live side by side: while a reload goes from worker to
  * worker, old and new must not take each other's entries away. */

@@ -52,7 +52,7 @@ enum verdict {
 /* Client flags, kept to write the answer. */
 enum { CLIENT_RD = 1, CLIENT_CD = 2, CLIENT_AD = 4, CLIENT_DO = 8, CLIENT_EDNS = 16 };
 
-/* What is kept of a query until its answer is written; 270 bytes, lives in shared memory for misses. */
+/* What is kept of a query until its answer is written; 268 octets, lives in shared memory for misses. */
 struct client {
     uint16_t id;        /* network order, copied as it came */
     uint16_t udp_size;  /* what the client can take over UDP: 512 without EDNS, else its size clamped to [512, 1232] */
@@ -80,7 +80,7 @@ struct entry {
     uint8_t key_flags;    /* KEY_* */
     uint8_t rcode;
     uint8_t ad;           /* the upstream's AD bit */
-    uint32_t reserved;
+    uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct entry) == 64, "the entry header is one cache line; core/message.py reads it by offset");
 #define ENTRY_TTLS(e) (sizeof(struct entry) + (((size_t)(e)->wire_len + 1) & ~(size_t)1))
@@ -132,10 +132,10 @@ enum reply_verdict wire_make_entry(const uint8_t *key, size_t key_len, const uin
 /* An entry of our own making without records: a failure (SERVFAIL) with an Extended DNS Error (RFC 8914), `ttl` seconds. */
 size_t wire_failure_entry(const uint8_t *key, size_t key_len, uint64_t seed, uint8_t rcode, const uint8_t *ede, size_t ede_len,
                           uint32_t ttl, uint16_t zone, uint32_t zone_tag, uint64_t now, uint8_t *out);
-/* True when the blob's lengths and offsets are consistent: what stands between a damaged slot and an overrun. */
-int wire_entry_ok(const uint8_t *blob, size_t len);
 
 /* --- render.c --- */
+/* True when the blob's lengths and offsets are consistent: what stands between a damaged slot and an overrun. */
+int wire_entry_ok(const uint8_t *blob, size_t len);
 /* Writes the answer for `client` from an entry that passed wire_entry_ok. TTLs are aged by now - inserted. `limit` is 65535
  * for TCP, client->udp_size for UDP: what does not fit is dropped from the end, TC=1 only when an answer or authority
  * record was dropped (RFC 2181 9). Returns the length; `out` holds `limit` bytes, at least 512. */

@@ -1,0 +1,54 @@
+/* question.c: what a query asks of the cache, who may ask it, and in which zone (serve.h). */
+#include "serve.h"
+#include <string.h>
+
+const uint8_t VERDICT_COUNTER[] = {[QUERY_DROP] = C_silent,     [QUERY_FORMERR] = C_formerr,  [QUERY_NOTIMP] = C_notimp,
+                                          [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any};
+
+int server_allows(const struct server *s, const uint8_t *address)
+{
+    for (unsigned i = 0; i < s->acls; i++) {
+        unsigned bits = s->acl[i].bits, whole = bits / 8;
+        if (memcmp(address, s->acl[i].address, whole) == 0 &&
+            (bits % 8 == 0 || ((address[whole] ^ s->acl[i].address[whole]) & (0xff00 >> bits % 8) & 0xff) == 0))
+            return 1;
+    }
+    return s->acls == 0;
+}
+
+unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len)
+{
+    size_t name = key_len - 5;
+    for (size_t at = 0; at < name; at += 1 + (size_t)key[at])
+        for (unsigned z = 0; z < s->zones; z++)
+            if (s->zone[z].len == name - at && memcmp(s->zone[z].name, key + at, name - at) == 0)
+                return z;
+    return 0;
+}
+
+void server_ask(const struct server *s, struct question *q)
+{
+    q->key_len = wire_key(&q->client, q->key);
+    q->hash = wire_hash(q->key, q->key_len, s->table.seed);
+}
+
+void server_read(const struct server *s, const uint8_t *packet, size_t len, int tcp, struct question *q)
+{
+    q->verdict = wire_parse_query(packet, len, tcp, &q->client);
+    if (q->verdict != QUERY_OK)
+        return;
+    server_ask(s, q);
+    table_prefetch(&s->table, q->hash);
+}
+
+size_t server_get(const struct server *s, const struct question *q, uint64_t now, uint8_t *out)
+{
+    size_t len = table_get(&s->table, q->key, q->key_len, q->hash, now, out);
+    return len && wire_entry_ok(out, len) ? len : 0;
+}
+
+struct note note_hit_of(const struct entry *e, int v6)
+{
+    static const uint8_t how[] = {[KIND_SUCCESS] = Z_success, [KIND_DENIAL] = Z_denial, [KIND_FAILURE] = Z_failure};
+    return (struct note){.zone = e->zone, .v6 = (uint8_t)v6, .rcode = e->rcode, .how = how[e->kind]};
+}
