@@ -1,16 +1,19 @@
 """Which upstream next, and for how long. Pure: chance and order come in as arguments.
 
 Attempts. A stub resolver gives up after 5 s (resolv.conf(5), `timeout`), so a question must end before that, and with
-an answer: SERVFAIL lets it go on to its next server at once, silence costs it the 5 s. 4.5 s are shared by three
-attempts, growing, because a late answer is more often a slow upstream than a lost datagram (RFC 9520 3.1 allows three a
-server).
+an answer: SERVFAIL lets it go on to its next server at once, silence costs it the 5 s. Hence a budget of 4.5 s.
+
+Over UDP it is shared by three attempts, as many as RFC 9520 3.1 allows a server. The first is short, because a
+cluster's DNS answers in milliseconds and what is late is most often a lost datagram; they grow, because what is late
+twice is more often slow. Over TCP nothing is lost but a connection: two attempts. A late reply to an earlier attempt is
+still taken.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 BUDGET = 4.5
-ATTEMPTS = (1.0, 1.4, 2.0)  # seconds; their sum leaves 0.1 s of the budget for our own way
+ATTEMPTS = {"udp": (0.4, 1.2, 2.8), "tcp": (2.0, 2.4)}  # seconds; each sums to the budget less 0.1 s for our own way
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The miss: equal questions joined, an upstream asked, its reply checked and stored, every waiter answered.
 
-A question in flight stands in `asking` under its key, so that an equal one joins it, and in `waiting[attempt]`, which
+A question in flight stands in `asking` under its key, so that an equal one joins it, and in one of `waiting`, which
 is in the order of deadlines. Transports take it by send() and call back: reply() with what came, refused() when the
 network said no. Whatever is queued in a turn of the loop leaves at its end, by flush(): a batch a socket.
 """
@@ -24,13 +24,14 @@ LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its b
 class Route:
     """A zone's upstreams, and its policy for entries."""
 
-    __slots__ = ("first", "picker", "policy", "tcp")
+    __slots__ = ("attempts", "first", "picker", "policy", "tcp")
 
     def __init__(self, zone: Zone, policy_: Policy, forwarder: "Forwarder") -> None:
         self.policy = policy_
         self.picker = Picker(zone.policy, len(zone.forward))
         self.tcp: list[Transport] = [forwarder.transport(TcpUpstream, e.address, e.port) for e in zone.forward]
         self.first = self.tcp  # what a question is first sent by
+        self.attempts = [(seconds, forwarder.waiting.setdefault(seconds, {})) for seconds in ATTEMPTS[zone.transport]]
         if zone.transport == "udp":
             self.first = [forwarder.transport(UdpUpstream, e.address, e.port) for e in zone.forward]
 
@@ -45,7 +46,7 @@ class Forwarder:
         self.chance = SystemRandom().random
         self.pace = Pace(loop)
         self.asking: dict[bytes, Question] = {}
-        self.waiting: tuple[dict[Question, None], ...] = tuple({} for _ in ATTEMPTS)
+        self.waiting: dict[float, dict[Question, None]] = {}  # by how long an attempt may take
         self.transports: dict[tuple[type, str, int], Transport] = {}
         self.dirty: set[Transport] = set()  # those with something queued
         zones = config.zones
@@ -86,14 +87,16 @@ class Forwarder:
         number = len(question.tried)
         now = self.loop.time()
         route = self.routes[question.zone]
-        if number == len(ATTEMPTS) or not route.tcp or question.ends - now < LEAST:
+        if number == len(route.attempts) or not route.tcp or question.ends - now < LEAST:
             self.give_up(question)
             return
         upstream = route.picker.pick(question.tried, self.chance())
         question.tried.append(upstream)
         question.since = now
-        question.deadline = min(now + ATTEMPTS[number], question.ends)
-        self.waiting[number][question] = None
+        seconds, waiting = route.attempts[number]
+        question.deadline = min(now + seconds, question.ends)
+        question.waiting = waiting
+        waiting[question] = None
         self.send(route.first[upstream], question)
 
     def send(self, transport: Transport, question: Question) -> None:
@@ -120,7 +123,7 @@ class Forwarder:
             return  # it has moved on
         question.ede = NETWORK_ERROR
         self.server.add("upstream_errors")
-        del self.waiting[len(question.tried) - 1][question]
+        question.waiting.pop(question, None)
         self.attempt(question)
 
     def give_up(self, question: Question) -> None:
@@ -135,8 +138,7 @@ class Forwarder:
     def finish(self, question: Question, entry: bytes) -> None:
         """Stores the entry and answers everyone who waits."""
         del self.asking[question.key]
-        if question.tried:
-            self.waiting[len(question.tried) - 1].pop(question, None)
+        question.waiting.pop(question, None)
         question.release()
         self.server.store(entry)
         if question.refs:
@@ -153,7 +155,7 @@ class Forwarder:
 
     def tick(self, now: float) -> None:
         """Attempts whose time is over; the transports' own clocks."""
-        for waiting in self.waiting:
+        for waiting in self.waiting.values():
             late = []
             for question in waiting:
                 if question.deadline > now:

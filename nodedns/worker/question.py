@@ -40,7 +40,20 @@ class Question:
     `held` lists every place a transport keeps it: a late reply to an earlier attempt is as good as one to the last.
     """
 
-    __slots__ = ("carrier", "clients", "deadline", "ede", "ends", "held", "key", "refs", "since", "tried", "zone")
+    __slots__ = (
+        "carrier",
+        "clients",
+        "deadline",
+        "ede",
+        "ends",
+        "held",
+        "key",
+        "refs",
+        "since",
+        "tried",
+        "waiting",
+        "zone",
+    )
 
     def __init__(self, key: bytes, zone: int, ends: float) -> None:
         self.key = key
@@ -52,6 +65,7 @@ class Question:
         self.held: list[tuple[dict[int, Question], int]] = []
         self.carrier: Carrier | None = None
         self.since = self.deadline = 0.0  # of the attempt, loop time
+        self.waiting: dict[Question, None] = {}  # its attempt's, in the order of deadlines
         self.ede = NO_REACHABLE_AUTHORITY
 
     def carried(self, carrier: Carrier, held: "dict[int, Question]", id_: int) -> None:

@@ -19,7 +19,7 @@ STREAMS = 2  # to one upstream and worker: one may be dying while the other serv
 HELD_MAX = 16384  # questions a stream carries: a quarter of the ids, so that a random one is free at once
 IDLE = 10.0  # seconds without a question before a stream is closed: CoreDNS's `expire`, and below most servers' own
 LINGER = 5.0  # seconds a given-up stream is still heard: no question lives longer
-CONNECT = 1.0  # seconds: as long as the first attempt; a SYN that is lost is sent again after one second anyway
+CONNECT = 1.5  # seconds: a SYN that is lost is sent again after one; two attempts that fail so end before 4.5 s
 
 
 class Stream(asyncio.Protocol):
