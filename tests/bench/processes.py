@@ -1,5 +1,6 @@
 """Processes under test: start one on a CPU, wait for its first answer, read its cost from /proc, stop it."""
 
+import contextlib
 import os
 import re
 import select
@@ -120,12 +121,14 @@ def cpu_busy_us(cpu: int) -> float:
 
 
 def free_port() -> int:
-    """A port that was free for UDP and TCP a moment ago."""
-    with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        port = int(udp.getsockname()[1])
-        tcp.bind(("127.0.0.1", port))
-        return port
+    """A port that was free for UDP and TCP a moment ago; connections of a round before may still hold some."""
+    while True:
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", 0))
+            port = int(udp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
+                return port
 
 
 def _answers(client: socket.socket) -> bool:
