@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.pending = 0
         self.stalled = False  # the client does not read
+        self.ended = False  # the client has closed its side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted, or closed at once when there are too many."""
@@ -56,25 +57,33 @@ class Connection(asyncio.Protocol):
         self.clients.forwarder.flush()
 
     def take(self) -> None:
-        """Answers or files every whole query in the buffer, while the client may have more in flight."""
-        buffer, at, end, out = self.buffer, 0, len(self.buffer), []
-        while (
-            self.pending < PENDING and at + 2 <= end and (stop := at + 2 + int.from_bytes(buffer[at : at + 2])) <= end
-        ):
+        """Answers or files whole queries while the client reads its answers and may have more in flight."""
+        while self.pending < PENDING and not self.stalled and self.take_some():
+            pass
+        self.throttle()
+
+    def take_some(self) -> bool:
+        """Takes queries until a write is worth it. False when no whole one is left or no more may be in flight."""
+        buffer, at, end, out, size = self.buffer, 0, len(self.buffer), [], 0
+        while self.pending < PENDING and size < UNREAD:
+            stop = at + 2 + int.from_bytes(buffer[at : at + 2])
+            if at + 2 > end or stop > end:
+                break
             found = self.clients.server.lookup(buffer[at + 2 : stop], self.peer)
             at = stop
             self.last = self.clients.loop.time()
             if isinstance(found, bytes):
                 if found:
                     out += [len(found).to_bytes(2), found]
+                    size += len(found)
             else:
                 self.pending += 1
                 key, zone, client = found
                 self.clients.forwarder.ask_tcp(key, zone, self.answerer(client))
         self.buffer = buffer[at:]
         if out:
-            self.transport.write(b"".join(out))
-        self.throttle()
+            self.transport.write(b"".join(out))  # may call pause_writing
+        return size >= UNREAD
 
     def answerer(self, client: bytes) -> Answer:
         """What the forwarder calls with the entry of a miss."""
@@ -89,6 +98,8 @@ class Connection(asyncio.Protocol):
             self.last = self.clients.loop.time()
             if self.buffer and self.pending == PENDING - 1:
                 self.clients.loop.call_soon(self.data_received, b"")  # what waited for a place
+            elif self.ended and not self.pending:
+                self.transport.close()
             self.throttle()
 
         return answer
@@ -108,7 +119,12 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self.stalled = False
-        self.throttle()
+        self.data_received(b"")
+
+    def eof_received(self) -> bool:
+        """The client has asked all it had to: it still gets its answers (RFC 7766 6.2.4). True keeps the connection."""
+        self.ended = True
+        return self.pending > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone."""

@@ -102,23 +102,35 @@ class Load(Child):
 class Service:
     """`nodedns run` on a loopback port, with its own run_dir."""
 
-    def __init__(self, home: Path, upstream: int, workers: int = 2, extra: str = "", transport: str = "udp") -> None:
+    def __init__(
+        self,
+        home: Path,
+        upstream: int,
+        *,
+        workers: int = 2,
+        transport: str = "udp",
+        forward: tuple[int, ...] = (),
+        policy: str = "random",
+    ) -> None:
         self.home, self.port, self.workers = home, free_port(), workers
         self.run_dir = home / "run"
         self.config = home / "nodedns.toml"
-        self.write(upstream, extra, transport)
+        self.transport, self.policy = transport, policy
+        self.forward = [f"127.0.0.1:{port}" for port in forward or (upstream,)]
+        self.write(upstream)
         self.log = (home / "log").open("a+")
         command = [sys.executable, "-m", "nodedns", "run", "--config", str(self.config)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log)
         self.await_(lambda: self.status().get("state") == "READY", "ready")
 
-    def write(self, upstream: int, extra: str = "", transport: str = "udp") -> None:
+    def write(self, upstream: int, extra: str = "") -> None:
         """The config file."""
         self.config.write_text(
             f'[cluster]\ndns = "127.0.0.1:{upstream}"\n'
             f'[node]\nlisten = ["127.0.0.1:{self.port}"]\nworkers = {self.workers}\nrun_dir = "{self.run_dir}"\n'
             '[cache]\nsize = "8MiB"\n'
-            f'[[zone]]\nname = "."\nforward = ["127.0.0.1:{upstream}"]\ntransport = "{transport}"\n'
+            f'[[zone]]\nname = "."\nforward = {self.forward}\n'
+            f'transport = "{self.transport}"\npolicy = "{self.policy}"\n'
             "success = { max_ttl = 600 }\n" + extra
         )
 
