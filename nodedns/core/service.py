@@ -44,6 +44,7 @@ class Action(Enum):
     START_WORKERS = "start workers"
     PROBE = "probe"
     SAY_READY = "say ready"
+    FEEL_PULSE = "feel pulse"  # from now on systemd's watchdog hears whether we answer
     ANNOUNCE = "announce"  # for the person who started it
     KEEP_HUP = "keep hup"
     TAKE_HUP = "take hup"  # begin what was kept
@@ -70,7 +71,7 @@ TABLE: dict[State, dict[Event, Step]] = {
     State.STARTING: {
         Event.OPENED: Step(State.STARTING, (Action.START_WORKERS,)),
         Event.SERVING: Step(State.STARTING, (Action.PROBE,)),
-        Event.ANSWERED: Step(State.READY, (Action.SAY_READY, Action.ANNOUNCE, Action.TAKE_HUP)),
+        Event.ANSWERED: Step(State.READY, (Action.SAY_READY, Action.FEEL_PULSE, Action.ANNOUNCE, Action.TAKE_HUP)),
         Event.HUP: Step(State.STARTING, (Action.KEEP_HUP,)),
         Event.TERM: _STOP,
         Event.TIMEOUT: _GIVE_UP,

@@ -13,9 +13,11 @@ from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.supervisor import memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.log import ERROR, INFO, NOTICE, WARNING, log
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.probe import Probe
+from nodedns.supervisor.pulse import Pulse
 from nodedns.supervisor.reload import Outcome, Steps, reload
 from nodedns.supervisor.spawn import SIGNALS, run_example, run_worker
 from nodedns.supervisor.status import Status
@@ -56,25 +58,6 @@ def worker_count(config: Config) -> int:
     return config.node.workers or min(MAX_AUTO_WORKERS, len(os.sched_getaffinity(0)))
 
 
-def _open_sockets(config: Config, count: int, example: bool) -> list[sockets.SlotSockets]:
-    """The slots' sockets. HostError when an address is missing or taken.
-
-    The workers of a parent that was killed see the end of their life pipe and leave. That takes a moment, until then
-    they hold the ports: they get the time that any worker gets to leave.
-    """
-    patience = slots.LEAVE_LIMIT if memory.left_behind(config.node.run_dir) else 0.0
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            if example:
-                sockets.check_free(config.zones[0].forward[0], "the example cluster")
-            return sockets.open_slots(config.node.listen, count)
-        except HostError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
-
-
 class Supervisor:
     """The service of one run directory. Opens all it needs when built (HostError), serves in run()."""
 
@@ -91,10 +74,15 @@ class Supervisor:
         self.load, self.config, self.announce, self.worker_main, self.heard = load, config, announce, worker_main, heard
         count = worker_count(config)
         self.lock_fd = memory.lock(config.node.run_dir)
-        listening = _open_sockets(config, count, example)
+        store = Store()
+        self.alive_fd = memory.await_orphans(config.node.run_dir, slots.LEAVE_LIMIT)
+        if example:
+            sockets.check_free(config.zones[0].forward[0], "the example cluster")
+        listening = sockets.open_slots(config.node.listen, count, store)
+        store.remove_rest()
         self.shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
         self.table = native.Table(self.shared.table)
-        # The sockets were free, so no worker of a former parent is left; nobody was there to raise their epochs.
+        # No worker of a former parent is left, and nobody was there to raise their epochs.
         for number in range(count + 1):
             self.table.raise_epoch(number)
         # Nobody ever writes to it: its write end is closed when the kernel has ended this process, however that came.
@@ -107,6 +95,7 @@ class Supervisor:
         self.service = Service()
         self.status = Status(config.node.run_dir)
         self.probe: Probe | None = None
+        self.pulse: Pulse | None = None
         self.steps: Steps | None = None
         self.outcome = Outcome(None)
         self.hup_kept = False
@@ -119,7 +108,7 @@ class Supervisor:
             return self.worker_main(job)
 
         role = Role(name, body, partial(self.table.raise_epoch, number))
-        return Worker(role, self.config, group, self.poller, self.life_fd)
+        return Worker(role, self.config, group, self.poller, (self.life_fd, self.alive_fd))
 
     def _example(self) -> Worker:
         server = self.config.zones[0].forward[0]
@@ -127,7 +116,7 @@ class Supervisor:
         def body(_worker: Worker, ready_fd: int, _go_fd: int) -> int:
             return run_example(server.address, server.port, ready_fd, self.life_fd)
 
-        return Worker(Role("example", body), self.config, _NO_SOCKETS, self.poller, self.life_fd)
+        return Worker(Role("example", body), self.config, _NO_SOCKETS, self.poller, (self.life_fd, self.alive_fd))
 
     def run(self) -> int:
         """Serves until it is stopped. Returns the exit code."""
@@ -145,7 +134,7 @@ class Supervisor:
     def _patience(self) -> float | None:
         """Seconds until the next deadline, None when there is none."""
         deadlines = [child.slot.deadline for child in self.children]
-        deadlines += [self.service.deadline, self.probe.deadline if self.probe else None]
+        deadlines += [self.service.deadline, *(timed.deadline for timed in (self.probe, self.pulse) if timed)]
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -170,6 +159,8 @@ class Supervisor:
                 child.fire(slots.Event.TIMEOUT)
         if self.probe and self.probe.deadline <= now:
             self.probe.ask(now)
+        if self.pulse and self.pulse.deadline <= now:
+            self.pulse.beat(now)
         if self.service.deadline is not None and self.service.deadline <= now:
             self._fire(Event.TIMEOUT)
 
@@ -207,6 +198,9 @@ class Supervisor:
         if self.probe:
             self.probe.close()
         self.probe = None
+        if self.pulse:
+            self.pulse.close()
+        self.pulse = None
         for child in self.children:
             child.fire(slots.Event.STOP)
 
@@ -219,6 +213,11 @@ class Supervisor:
         listen = ", ".join(map(str, self.config.node.listen))
         systemd.notify(systemd.READY, f"STATUS={len(self.workers)} workers serve {listen}")
         log(INFO, f"{len(self.workers)} workers serve {listen}")
+
+    def _feel_pulse(self) -> None:
+        if systemd.watchdog() and self.pulse is None:
+            good = partial(systemd.notify, systemd.WATCHDOG)
+            self.pulse = Pulse(self.poller, self.config.node.listen, good, time.monotonic())
 
     def _keep_hup(self) -> None:
         self.hup_kept = True
@@ -243,6 +242,11 @@ class Supervisor:
         for problem in self.outcome.problems:
             log(ERROR, f"reload refused, the old config stays: {problem}")
 
+    def _clean_up(self) -> None:
+        """A restart keeps the run files: the cache is warm, and what the workers had in hand is answered."""
+        if not systemd.restarting():
+            memory.remove(self.config.node.run_dir)
+
     def _fail(self) -> None:
         self.code = 1
         silent = [child.name for child in self.children if child.state is not slots.State.SERVING]
@@ -254,6 +258,7 @@ _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {
     Action.START_WORKERS: Supervisor._start_workers,
     Action.PROBE: lambda service: service._ask(*service.config.node.listen),
     Action.SAY_READY: Supervisor._say_ready,
+    Action.FEEL_PULSE: Supervisor._feel_pulse,
     Action.ANNOUNCE: lambda service: service.announce(),
     Action.KEEP_HUP: Supervisor._keep_hup,
     Action.TAKE_HUP: Supervisor._take_hup,
@@ -263,5 +268,5 @@ _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {
     Action.SAY_STOPPING: lambda _: systemd.notify(systemd.STOPPING),
     Action.FAIL: Supervisor._fail,
     Action.STOP_WORKERS: Supervisor._stop_workers,
-    Action.CLEAN_UP: lambda service: memory.remove(service.config.node.run_dir),
+    Action.CLEAN_UP: Supervisor._clean_up,
 }

@@ -18,7 +18,7 @@ from nodedns import native
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.log import NOTICE, log
 
-FILES = ("cache", "counters", "slots", "status.json", "lock")
+FILES = ("cache", "counters", "slots", "status.json", "alive", "lock")
 """What a clean stop removes; the lock goes last, since until then nobody else may make these files."""
 
 LOCK_TRIES = 10
@@ -96,9 +96,25 @@ def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
     )
 
 
-def left_behind(run_dir: str) -> bool:
-    """Was the former instance of this directory killed? A clean stop leaves no status."""
-    return os.path.exists(f"{run_dir}/status.json")
+def await_orphans(run_dir: str, patience: float) -> int:
+    """Waits until no child of a former instance is left. Returns a descriptor for this one's children to inherit.
+
+    The children of a parent that was killed leave when they see the end of their life pipe. Until then they hold ports,
+    write to the slots' pages and sign claims in the table: nobody may take their numbers. All of them hold `alive`
+    locked, so the kernel says when the last one is gone. HostError after `patience` seconds.
+    """
+    path = f"{run_dir}/alive"
+    deadline = time.monotonic() + patience
+    fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                os.close(fd)
+                raise HostError(f"{path}: workers of a former instance still run; end them (fuser {path})") from error
+        time.sleep(LOCK_PAUSE)
 
 
 def remove(run_dir: str) -> None:

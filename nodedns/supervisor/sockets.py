@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nodedns.config import Endpoint
 from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.fdstore import Store, keep
 from nodedns.supervisor.log import WARNING, log
 from nodedns.supervisor.owner import owner
 
@@ -36,22 +37,35 @@ class SlotSockets(NamedTuple):
     tcp: tuple[int, ...]
 
 
-def open_slots(listen: Sequence[Endpoint], slots: int) -> list[SlotSockets]:
-    """The sockets of `slots` worker slots. HostError when an address is missing or taken; nothing stays open then."""
+def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[SlotSockets]:
+    """The sockets of `slots` worker slots: adopted from the store, else opened and stored.
+
+    HostError when an address is missing or taken; what was opened is closed then, what is stored stays so.
+    """
     for endpoint in listen:
-        check_free(endpoint, "node.listen")
+        if not store.has(endpoint):
+            check_free(endpoint, "node.listen")
     opened: list[socket.socket] = []
+
+    def held(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int:
+        fd = store.adopt(kind, slot, endpoint)
+        if fd is None:
+            opened.append(_listening(endpoint, kind))
+            fd = opened[-1].fileno()
+            keep(fd, kind, slot, endpoint)
+        return fd
+
     try:
-        for _ in range(slots):
-            opened += [_listening(endpoint, socket.SOCK_DGRAM) for endpoint in listen]
-            opened += [_listening(endpoint, socket.SOCK_STREAM) for endpoint in listen]
+        fds = [held(kind, slot, endpoint) for slot in range(slots) for kind in _KIND for endpoint in listen]
     except BaseException:
         for sock in opened:
             sock.close()
         raise
-    _report_buffer(opened[0])
+    if opened:
+        _report_buffer(opened[0])
     # Plain numbers: a socket object collected in a child would close whatever has its number there.
-    fds = [sock.detach() for sock in opened]
+    for sock in opened:
+        sock.detach()
     n = len(listen)
     return [SlotSockets(tuple(fds[i : i + n]), tuple(fds[i + n : i + 2 * n])) for i in range(0, len(fds), 2 * n)]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from nodedns.supervisor.log import ERROR, log
+from nodedns.supervisor.privileges import drop
 from nodedns.worker.job import Job
 
 Body = Callable[[int, int], int]
@@ -134,6 +135,7 @@ def _close_all_but(keep: set[int]) -> None:
 
 def run_worker(job: Job) -> int:
     """A worker's life; its exit code."""
+    drop()
     from nodedns.worker.main import run
 
     return run(job)

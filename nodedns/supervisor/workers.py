@@ -29,10 +29,9 @@ class Role:
 
 
 class Worker:
-    """A slot's holder and successor. `config` is what the next fork runs on; children inherit `sockets` and
-    `life_fd`."""
+    """A slot's holder and successor. `config` is what the next fork runs on; children inherit `sockets` and `keep`."""
 
-    def __init__(self, role: Role, config: Config, sockets: SlotSockets, poller: Poller, life_fd: int) -> None:
+    def __init__(self, role: Role, config: Config, sockets: SlotSockets, poller: Poller, keep: tuple[int, ...]) -> None:
         self.role = role
         self.name = role.name
         self.config = config
@@ -45,7 +44,7 @@ class Worker:
         self._fallen = False
         self.changed_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._poller = poller
-        self._life_fd = life_fd
+        self._keep = keep
         self._actions: dict[Action, Callable[[], None]] = {
             Action.FORK: self._fork,
             Action.FORK_SUCCESSOR: self._fork_successor,
@@ -90,7 +89,7 @@ class Worker:
 
     def _new(self, go: bool) -> Child | None:
         try:
-            keep = (*self.sockets.udp, *self.sockets.tcp, self._life_fd)
+            keep = (*self.sockets.udp, *self.sockets.tcp, *self._keep)
             child = fork(self.name, lambda ready_fd, go_fd: self.role.body(self, ready_fd, go_fd), keep, go)
         except OSError as error:
             self.last_death = f"fork: {error.strerror}"

@@ -71,6 +71,7 @@ def test_start_limit_runs_from_opened_to_answered() -> None:
                 Action.START_WORKERS,
                 Action.PROBE,
                 Action.SAY_READY,
+                Action.FEEL_PULSE,
                 Action.ANNOUNCE,
                 Action.TAKE_HUP,
                 Action.SAY_STOPPING,

@@ -37,13 +37,23 @@ def test_start_and_ordered_stop(config: Config, tmp_path: Path, monkeypatch: pyt
         systemd.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         with running(config) as service:
+            address = f"127.0.0.1-{config.node.listen[0].port}".encode()
+            stored = [b"FDSTORE=1\nFDNAME=%s-%d-%s" % (kind, n, address) for n in (0, 1) for kind in (b"udp", b"tcp")]
+            assert [systemd.recv(512) for _ in stored] == stored
             assert systemd.recv(512).startswith(b"READY=1\nSTATUS=2 workers serve 127.0.0.1:")
             with ask(config) as client:
                 assert client.recv(512) == b"id\x81\x00 a question"
             status = service.status()
             assert status["state"] == "READY"
             assert [worker["state"] for worker in status["workers"]] == ["SERVING", "SERVING"]
-            assert sorted(os.listdir(tmp_path / "run")) == ["cache", "counters", "lock", "slots", "status.json"]
+            assert sorted(os.listdir(tmp_path / "run")) == [
+                "alive",
+                "cache",
+                "counters",
+                "lock",
+                "slots",
+                "status.json",
+            ]
             service.send(signal.SIGTERM)
             assert service.end() == 0
             assert systemd.recv(512) == b"STOPPING=1"

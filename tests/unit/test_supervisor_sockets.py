@@ -12,6 +12,7 @@ from supervised import free_port
 from nodedns.config import Endpoint
 from nodedns.supervisor import sockets
 from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.owner import owner
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.probe import Probe
@@ -33,7 +34,7 @@ V6, V6_ANY = pytest.param("::1", marks=NEEDS_IPV6), pytest.param("::", marks=NEE
 
 @contextlib.contextmanager
 def slots_of(listen: list[Endpoint], count: int) -> Iterator[list[sockets.SlotSockets]]:
-    opened = sockets.open_slots(listen, count)
+    opened = sockets.open_slots(listen, count, Store({}))
     try:
         yield opened
     finally:
@@ -94,7 +95,7 @@ def test_taken_port_is_refused_with_its_owner(kind: int, name: str, address: str
             other.listen()
         before = os.listdir("/proc/self/fd")
         with pytest.raises(HostError) as caught:
-            sockets.open_slots([endpoint], 2)
+            sockets.open_slots([endpoint], 2, Store({}))
         assert os.listdir("/proc/self/fd") == before
     assert str(caught.value).startswith(f"node.listen: {name} {endpoint} is taken by another process; stop {ME}")
 
@@ -104,14 +105,14 @@ def test_missing_address_is_refused_with_the_command_that_adds_it() -> None:
     with pytest.raises(
         HostError, match=r"UDP 192\.0\.2\.1:53 is on no interface; add it .*address add 192\.0\.2\.1/32"
     ):
-        sockets.open_slots([Endpoint("192.0.2.1", 53)], 1)
+        sockets.open_slots([Endpoint("192.0.2.1", 53)], 1, Store({}))
 
 
 def test_second_address_that_fails_leaves_nothing_open() -> None:
     """A start that fails half-way closes what it had opened."""
     before = os.listdir("/proc/self/fd")
     with pytest.raises(HostError):
-        sockets.open_slots([Endpoint("127.0.0.1", free_port()), Endpoint("192.0.2.1", 53)], 2)
+        sockets.open_slots([Endpoint("127.0.0.1", free_port()), Endpoint("192.0.2.1", 53)], 2, Store({}))
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -1,0 +1,80 @@
+"""systemd's store of descriptors (FileDescriptorStoreMax=, sd_notify(3) FDSTORE=1): the listening sockets outlive the
+parent.
+
+A stored socket stays bound and keeps queueing while nobody reads it, so what comes between a parent's death and the
+next start is answered. The other side of it: a stored socket that no one adopts swallows its share of an SO_REUSEPORT
+group. So every stored descriptor is adopted or removed before READY=1.
+"""
+
+import os
+import socket
+from collections.abc import MutableMapping
+
+from nodedns.config import Endpoint
+from nodedns.supervisor import systemd
+from nodedns.supervisor.log import NOTICE, WARNING, log
+
+FIRST = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+
+def name_of(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> str:
+    """The name a socket is stored under. FDNAME= takes no colon (sd_notify(3))."""
+    proto = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    return f"{proto}-{slot}-{endpoint.address.replace(':', '_')}-{endpoint.port}"
+
+
+class Store:
+    """What the former parent left with systemd, by name, until it is adopted or removed."""
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ, first: int = FIRST) -> None:
+        self.held: dict[str, list[int]] = {}
+        self.adopted = 0
+        count, names = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_FDNAMES", "").split(":")
+        if environ.pop("LISTEN_PID", "") != str(os.getpid()) or not count.isdigit():
+            return
+        for at in range(int(count)):
+            os.set_inheritable(first + at, False)
+            self.held.setdefault(names[at] if at < len(names) else "", []).append(first + at)
+
+    def adopt(self, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int | None:
+        """The stored socket of that slot and address, None when there is none that is what its name says."""
+        fds = self.held.get(name_of(kind, slot, endpoint))
+        if not fds or not _is(fds[0], kind, endpoint):
+            return None
+        self.adopted += 1
+        return fds.pop(0)
+
+    def has(self, endpoint: Endpoint) -> bool:
+        """Is a socket of this address among them? Then it is we who hold the port."""
+        suffix = name_of(socket.SOCK_DGRAM, 0, endpoint).removeprefix("udp-0")
+        return any(fds and name.endswith(suffix) for name, fds in self.held.items())
+
+    def remove_rest(self) -> None:
+        """Closes what nobody adopted, here and with systemd."""
+        for name, fds in self.held.items():
+            for fd in fds:
+                log(NOTICE, f"stored socket {name or fd} is of another config: removed")
+                os.close(fd)
+            if fds:
+                systemd.notify("FDSTOREREMOVE=1", f"FDNAME={name}")
+        self.held.clear()
+
+
+def keep(fd: int, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> None:
+    """Hands a copy of the socket to systemd; without systemd, nothing."""
+    if os.environ.get("NOTIFY_SOCKET"):
+        systemd.notify("FDSTORE=1", f"FDNAME={name_of(kind, slot, endpoint)}", fds=(fd,))
+
+
+def _is(fd: int, kind: socket.SocketKind, endpoint: Endpoint) -> bool:
+    """A name is a promise; the socket itself is asked."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            at = sock.getsockname()[:2]
+            right = sock.type == kind and at == (endpoint.address, endpoint.port)
+            right = right and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+    except OSError as error:
+        log(WARNING, f"stored socket {fd}: {error.strerror}")
+        return False
+    return right
