@@ -1,6 +1,7 @@
 # Every target sets up what it needs and is safe to repeat; nothing is downloaded once it is set up.
 #   make run    serve on 127.0.0.1:5353 from a built-in example cluster, no root needed
 #   make test   all tests, linters included; ARGS goes to pytest: make test ARGS="tests/unit -x"
+#   make test-node  drills on a booted Debian root with real systemd (root only, not part of make test)
 #   make lint   ruff and mypy alone      make native  the C extension alone
 #   make bench  against the peers found  make fuzz    RUNS inputs per parser     make clean
 
@@ -11,12 +12,13 @@ PY := $(VENV)/bin/python
 NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test lint bench fuzz native clean system-run system-test system-bench
+.PHONY: run test test-node lint bench fuzz native clean system-run system-test system-node system-bench
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
 TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev
 BENCH := $(TEST) knot unbound
+NODE := $(TEST) mmdebstrap
 has-python3 = test -x "$(PYTHON)"
 has-python3-venv = "$(PYTHON)" -c "import venv, ensurepip"
 has-python3-dev = test -f "$$("$(PYTHON)" -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h"
@@ -26,6 +28,7 @@ has-bind9-dnsutils = command -v dig
 has-dnsperf = command -v dnsperf
 has-clang = command -v clang
 has-libclang-rt-dev = ls "$$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a
+has-mmdebstrap = command -v mmdebstrap
 has-knot = command -v knotd
 has-unbound = test -x /usr/sbin/unbound
 
@@ -46,6 +49,9 @@ run: system-run native
 test: system-test native
 	@$(PY) -m pytest $(ARGS)
 
+test-node: system-node native
+	@$(PY) -m pytest tests/node -s $(ARGS)
+
 lint: system-run native
 	@$(PY) -m ruff check && $(PY) -m ruff format --check && $(PY) -m mypy
 
@@ -59,6 +65,7 @@ native: $(VENV)/native.stamp
 
 system-run: ; $(call system,$(RUN))
 system-test: ; $(call system,$(TEST))
+system-node: ; $(call system,$(NODE))
 system-bench: ; $(call system,$(BENCH))
 
 # editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that

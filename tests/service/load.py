@@ -1,6 +1,6 @@
 """A steady stream of queries, every answer checked octet by octet and every query accounted for.
 
-python -m tests.service.load PORT RATE UNIQUE
+python -m tests.service.load PORT RATE UNIQUE [ADDRESS]
 
 Sends RATE queries a second, 200 names in turn, every UNIQUE-th one a name never asked before (0: none). Prints "on"
 with the first answer. Ends at the end of stdin: waits for stragglers, prints one line of JSON: sent, answered,
@@ -47,24 +47,24 @@ class Query:
 class Load:
     """One run."""
 
-    def __init__(self, port: int, rate: int, unique: int) -> None:
+    def __init__(self, port: int, rate: int, unique: int, address: str = "127.0.0.1") -> None:
         self.rate, self.unique = rate, unique
         self.queries = [Query(f"n{i}.load.test") for i in range(NAMES)]
-        self.sockets = [self.open(port) for _ in range(SOCKETS)]
+        self.sockets = [self.open(address, port) for _ in range(SOCKETS)]
         self.waiting: list[dict[bytes, tuple[float, Query]]] = [{} for _ in self.sockets]
         self.answered: list[set[bytes]] = [set() for _ in self.sockets]
         self.sent = self.right = self.duplicates = self.wrong = 0
         self.slowest = self.gap = 0.0
         self.last = 0.0
 
-    def open(self, port: int) -> socket.socket:
+    def open(self, address: str, port: int) -> socket.socket:
         """A connected socket with room for every answer of a second."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
         except PermissionError:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
-        sock.connect(("127.0.0.1", port))
+        sock.connect((address, port))
         return sock
 
     def send(self, due: int, now: float) -> None:
@@ -140,4 +140,4 @@ class Load:
 
 
 if __name__ == "__main__":
-    print(json.dumps(Load(*map(int, sys.argv[1:4])).run()), flush=True)
+    print(json.dumps(Load(*map(int, sys.argv[1:4]), *sys.argv[4:]).run()), flush=True)

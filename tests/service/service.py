@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,10 +33,10 @@ def free_port() -> int:
 
 
 class Child:
-    """A process of ours that talks by lines."""
+    """A process of ours that talks by lines; `inside` is a command that puts it somewhere, such as nsenter."""
 
-    def __init__(self, *args: object) -> None:
-        command = [sys.executable, *map(str, args)]
+    def __init__(self, *args: object, inside: Sequence[str] = ()) -> None:
+        command = [*inside, sys.executable, *map(str, args)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:
@@ -65,8 +66,8 @@ class Child:
 class Authority(Child):
     """tests.service.authority."""
 
-    def __init__(self) -> None:
-        super().__init__("-m", "tests.service.authority", 0)
+    def __init__(self, inside: Sequence[str] = ()) -> None:
+        super().__init__("-m", "tests.service.authority", 0, inside=inside)
         self.port = int(self.line())
 
     def asked(self, command: str = "count") -> dict[str, int]:
@@ -88,8 +89,10 @@ def text(name: bytes) -> str:
 class Load(Child):
     """tests.service.load."""
 
-    def __init__(self, port: int, rate: int, unique: int = 0) -> None:
-        super().__init__("-m", "tests.service.load", port, rate, unique)
+    def __init__(
+        self, port: int, rate: int, unique: int = 0, *, address: str = "127.0.0.1", inside: Sequence[str] = ()
+    ) -> None:
+        super().__init__("-m", "tests.service.load", port, rate, unique, address, inside=inside)
         assert self.line() == "on", "the load got no answer"
 
     def verdict(self) -> dict[str, float]:

@@ -1,0 +1,120 @@
+"""What dies, and what it costs: each drill prints sent, lost, slowest and gap."""
+
+import re
+
+import pytest
+
+from tests.node.node import Node
+
+RATE = 10_000
+
+
+@pytest.fixture(autouse=True)
+def well(node: Node) -> None:
+    """Every drill begins with a service that is up."""
+    node.await_(node.active, "active")
+
+
+def unharmed(verdict: dict[str, float], slowest: float) -> None:
+    """Nothing lost, nothing wrong, and in time."""
+    assert verdict["lost"] == verdict["wrong"] == 0
+    assert verdict["answered"] == verdict["sent"]
+    assert verdict["slowest"] <= slowest
+
+
+def test_kill_a_worker(node: Node) -> None:
+    """SIGKILL of a worker, twenty times."""
+    with node.load(RATE) as load:
+        for _ in range(20):
+            before = node.workers()
+            node.run("kill", "-9", str(before[0]), check=True)
+            node.await_(lambda old=before: set(node.workers()) - set(old) and len(node.workers()) == 2, "whole again")
+        unharmed(load.verdict(), 0.5)
+
+
+def asked(node: Node) -> int:
+    """Queries the upstream has seen."""
+    return sum(node.authority.asked().values())
+
+
+@pytest.mark.parametrize("what", ["the parent", "everything"])
+def test_kill_the_parent(node: Node, what: str) -> None:
+    """SIGKILL of the supervisor, or of all its processes: the sockets queue, the cache is warm afterwards."""
+    with node.load(RATE) as load:
+        before, seen = node.main_pid(), asked(node)
+        if what == "the parent":
+            node.run("kill", "-9", str(before), check=True)
+        else:
+            node.run("systemctl", "kill", "-s", "KILL", "nodedns", check=True)
+        node.await_(lambda: node.main_pid() not in (0, before) and node.active(), "restarted")
+        verdict = load.verdict()
+        assert asked(node) == seen
+    unharmed(verdict, 1.5)
+
+
+def test_restart(node: Node) -> None:
+    """systemctl restart, ten times: nothing lost, the cache kept."""
+    with node.load(RATE) as load:
+        seen = asked(node)
+        for _ in range(10):
+            node.run("systemctl", "restart", "nodedns", check=True)
+        verdict = load.verdict()
+        assert asked(node) == seen
+    unharmed(verdict, 1.5)
+
+
+def test_reload(node: Node) -> None:
+    """systemctl reload, three times."""
+    with node.load(RATE) as load:
+        for _ in range(3):
+            node.run("systemctl", "reload", "nodedns", check=True)
+        unharmed(load.verdict(), 0.5)
+
+
+def test_a_hung_parent(node: Node) -> None:
+    """SIGSTOP of the supervisor: its workers go on, systemd's watchdog ends it, nothing is lost."""
+    with node.load(2000) as load:
+        before = node.main_pid()
+        node.run("kill", "-STOP", str(before), check=True)
+        node.await_(lambda: node.main_pid() not in (0, before) and node.active(), "restarted")
+        unharmed(load.verdict(), 1.5)
+
+
+def test_workers_have_no_privilege(node: Node) -> None:
+    """Workers run as user nodedns, without capabilities, groups or a way back."""
+    for pid in node.workers():
+        status = node.run("cat", f"/proc/{pid}/status")
+        assert re.search(r"^CapEff:\s0+$", status, re.M)
+        assert re.search(r"^CapPrm:\s0+$", status, re.M)
+        assert re.search(r"^NoNewPrivs:\s1$", status, re.M)
+        assert re.search(r"^Seccomp:\s2$", status, re.M)
+        assert node.run("stat", "-c", "%U", f"/proc/{pid}") == "nodedns"
+
+
+def test_the_unit_is_sound(node: Node) -> None:
+    """systemd finds no fault in the unit, and little exposure: 2.5 or lower."""
+    assert node.run("systemd-analyze", "verify", "/etc/systemd/system/nodedns.service") == ""
+    said = node.run("systemd-analyze", "security", "--no-pager", "nodedns").splitlines()[-1]
+    print(said)
+    assert float(re.search(r"[0-9]+\.[0-9]+", said)[0]) <= 2.5
+
+
+def test_a_bad_config_is_not_tried_again(node: Node) -> None:
+    """Exit code 78 ends in `failed`, with the reason in the journal, and a good config starts it again."""
+    good = node.run("cat", "/etc/nodedns/nodedns.toml")
+    node.run("systemctl", "stop", "nodedns", check=True)
+    node.write("/etc/nodedns/nodedns.toml", "[cluster]\n")
+    node.run("systemctl", "start", "nodedns")
+    assert node.run("systemctl", "is-failed", "nodedns") == "failed"
+    assert "cluster.dns" in node.journal()
+    node.write("/etc/nodedns/nodedns.toml", good)
+    node.run("systemctl", "start", "nodedns", check=True)
+    assert node.active()
+
+
+def test_a_stop_leaves_nothing(node: Node) -> None:
+    """After systemctl stop neither a process nor a run file of ours is left."""
+    node.run("systemctl", "stop", "nodedns", check=True)
+    assert not (node.path / "run/nodedns").exists()
+    assert node.run("pgrep", "-f", "nodedns run") == ""
+    node.run("systemctl", "start", "nodedns", check=True)
