@@ -44,7 +44,7 @@ class Action(Enum):
     START_WORKERS = "start workers"
     PROBE = "probe"
     SAY_READY = "say ready"
-    FEEL_PULSE = "feel pulse"  # from now on systemd's watchdog hears whether we answer
+    FEEL_PULSE = "feel pulse"  # from now on hangs are looked for, and systemd's watchdog hears whether we answer
     ANNOUNCE = "announce"  # for the person who started it
     KEEP_HUP = "keep hup"
     TAKE_HUP = "take hup"  # begin what was kept

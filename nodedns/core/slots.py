@@ -48,6 +48,7 @@ class Event(Enum):
     KILLED = "killed"
     SUCCESSOR_DIED = "successor died"
     TIMEOUT = "timeout"  # the state's limit has passed
+    HUNG = "hung"  # it serves and shows no sign of life (beats.py)
 
 
 class Action(Enum):
@@ -110,6 +111,7 @@ TABLE: dict[State, dict[Event, Step]] = {
     State.SERVING: {
         Event.EXITED: _COOL,
         Event.KILLED: _REFORK,
+        Event.HUNG: Step(State.SERVING, (Action.KILL,)),
         Event.REPLACE: Step(State.WARMING, (Action.FORK_SUCCESSOR,)),
         Event.STOP: _STOP,
     },

@@ -10,6 +10,7 @@ from functools import partial
 from nodedns import native
 from nodedns.config import Config, Endpoint
 from nodedns.core import slots
+from nodedns.core.beats import Watch
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.supervisor import memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
@@ -96,6 +97,7 @@ class Supervisor:
         self.status = Status(config.node.run_dir)
         self.probe: Probe | None = None
         self.pulse: Pulse | None = None
+        self.watch: Watch | None = None
         self.steps: Steps | None = None
         self.outcome = Outcome(None)
         self.hup_kept = False
@@ -135,6 +137,7 @@ class Supervisor:
         """Seconds until the next deadline, None when there is none."""
         deadlines = [child.slot.deadline for child in self.children]
         deadlines += [self.service.deadline, *(timed.deadline for timed in (self.probe, self.pulse) if timed)]
+        deadlines.append(self.watch.due if self.watch else None)
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -161,6 +164,8 @@ class Supervisor:
             self.probe.ask(now)
         if self.pulse and self.pulse.deadline <= now:
             self.pulse.beat(now)
+        if self.watch and self.watch.due <= now:
+            self._look_at_beats(self.watch, now)
         if self.service.deadline is not None and self.service.deadline <= now:
             self._fire(Event.TIMEOUT)
 
@@ -200,7 +205,7 @@ class Supervisor:
         self.probe = None
         if self.pulse:
             self.pulse.close()
-        self.pulse = None
+        self.pulse = self.watch = None
         for child in self.children:
             child.fire(slots.Event.STOP)
 
@@ -214,7 +219,16 @@ class Supervisor:
         systemd.notify(systemd.READY, f"STATUS={len(self.workers)} workers serve {listen}")
         log(INFO, f"{len(self.workers)} workers serve {listen}")
 
+    def _look_at_beats(self, watch: Watch, now: float) -> None:
+        pairs = native.read_beats(self.shared.counters, len(self.workers))
+        beats = {slot: min(pair) / 1000 for slot, pair in enumerate(pairs)}
+        serving = {s: w.changed for s, w in enumerate(self.workers) if w.state is slots.State.SERVING}
+        hung = watch.look(now, beats, serving)
+        if hung is not None:
+            self.workers[hung].fire(slots.Event.HUNG)
+
     def _feel_pulse(self) -> None:
+        self.watch = Watch(time.monotonic())
         if systemd.watchdog() and self.pulse is None:
             good = partial(systemd.notify, systemd.WATCHDOG)
             self.pulse = Pulse(self.poller, self.config.node.listen, good, time.monotonic())

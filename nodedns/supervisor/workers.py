@@ -43,6 +43,7 @@ class Worker:
         self.last_death = "none"
         self._fallen = False
         self.changed_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.changed = time.monotonic()
         self._poller = poller
         self._keep = keep
         self._actions: dict[Action, Callable[[], None]] = {
@@ -74,6 +75,7 @@ class Worker:
         actions = self.slot.fire(event, time.monotonic())
         if self.state is not before:
             self.changed_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            self.changed = time.monotonic()
         for action in actions:
             self._actions[action]()
 
@@ -110,8 +112,9 @@ class Worker:
 
     def _kill(self) -> None:
         if self.holder:
-            why = "did not leave" if self.state in _ASKED else "was not ready"
-            log(WARNING, f"{self.name} (pid {self.holder.pid}) {why} in time: SIGKILL")
+            why = "did not leave in time" if self.state in _ASKED else "was not ready in time"
+            why = "hangs" if self.state is State.SERVING else why
+            log(WARNING, f"{self.name} (pid {self.holder.pid}) {why}: SIGKILL")
             self.holder.send(signal.SIGKILL)
 
     def _kill_successor(self) -> None:

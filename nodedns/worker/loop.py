@@ -44,6 +44,7 @@ class Loop:
         loop.call_later(TICK, self.tick)
         for listener in self.listeners:
             await self.clients.listen(listener)
+        self.server.beat()  # who serves can be seen to hang
         ready()
         await self.leaving.wait()
         loop.remove_reader(self.job.life_fd)

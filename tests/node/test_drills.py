@@ -118,3 +118,12 @@ def test_a_stop_leaves_nothing(node: Node) -> None:
     assert not (node.path / "run/nodedns").exists()
     assert node.run("pgrep", "-f", "nodedns run") == ""
     node.run("systemctl", "start", "nodedns", check=True)
+
+
+def test_a_hung_worker(node: Node) -> None:
+    """SIGSTOP of a worker: another one serves within 2 s."""
+    with node.load(RATE) as load:
+        before = set(node.workers())
+        node.run("kill", "-STOP", str(min(before)), check=True)
+        node.await_(lambda: len(set(node.workers()) - before) == 1 and len(node.workers()) == 2, "whole again")
+        unharmed(load.verdict(), 2.0)

@@ -97,3 +97,18 @@ def test_only_the_zone_that_changed_forgets(tmp_path: Path, authority: Authority
         again = sum(authority.asked().values()) - before
     assert account["lost"] == account["wrong"] == 0
     assert 200 <= again <= 400  # two workers may both ask before either has stored
+
+
+def test_a_hung_worker_is_replaced(service: Service) -> None:
+    """SIGSTOP of a worker under load: killed and forked anew within 2 s, its queue answered, nothing lost."""
+    with Load(service.port, 5000) as load:
+        pid = service.pids()[0]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        service.await_(lambda: service.pids().get(0, pid) != pid, "rid of the hung worker")
+        took = time.monotonic() - began
+        verdict = load.verdict()
+    print(f"replaced after {took:.2f} s")
+    assert took < 2
+    assert verdict["lost"] == verdict["wrong"] == 0
+    assert verdict["slowest"] < 2
