@@ -4,6 +4,7 @@ Rooms. A room is what its code may touch; imports point downwards only (tests/un
 
     cli, verbs/  one short function per verb; cli alone turns an error into a line and an exit code
     supervisor/  THE PARENT: root, no threads, no asyncio, one wait. Sockets, forks, signals, reload
+    host/        ROOT, in a child that lives as long as the change takes: the only room that changes the machine
     example/     A CHILD of `run --example` only: a small authoritative server with a cluster's names (dnslib)
     worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
     native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the

@@ -60,12 +60,14 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4."""
+    """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4. `interface`:
+    "none", or the link."""
 
     listen: tuple[Endpoint, ...]
     allow: tuple[str, ...]
     workers: int
     run_dir: str
+    interface: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Config:
 
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
-RESTART_KEYS = frozenset({"node.listen", "node.workers", "node.run_dir", "cache.size"})
+RESTART_KEYS = frozenset({"node.listen", "node.workers", "node.run_dir", "node.interface", "cache.size"})
 
 # The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
 # RFC 1122, 3927, 1918, 6598 (shared with carriers), 4291, 4193.
@@ -170,6 +172,7 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
             allow=node["node.allow"].value if "node.allow" in node else (),
             workers=_of(node, "node.workers"),
             run_dir=_of(node, "node.run_dir"),
+            interface=_of(node, "node.interface"),
         ),
         cache=Cache(_of(node, "cache.size")),
         zones=tuple(
@@ -219,7 +222,7 @@ zone = [{ name = ".", forward = "127.0.0.1:5354" }]
 def example() -> Config:
     """The config of `nodedns run --example`: loopback only, no root; `run_dir` is "", the caller replaces it."""
     config = parse(_EXAMPLE)
-    return replace(config, node=replace(config.node, run_dir=""))
+    return replace(config, node=replace(config.node, run_dir="", interface="none"))
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:

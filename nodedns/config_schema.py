@@ -46,7 +46,9 @@ _TABLE = (
     Key("node.workers", values.workers, "auto",
         "Worker processes, 1 to 64. `auto`: one for each CPU, at most 4."),
     Key("node.run_dir", values.path, "/run/nodedns", "Absolute path of the directory for the cache and the counters."),
-    Key("node.interface", values.not_yet("none"), None, "The link that carries the addresses.", later=True),
+    Key("node.interface", values.link, "nodelocaldns",
+        "The link that carries the addresses: made at the start, removed by a stop. `none`: they exist already. "
+        "Loopback addresses are never put on it."),
     Key("node.netfilter", values.not_yet("none"), None, "The backend of the steering rules.", later=True),
     Key("node.fallback", values.not_yet("none"), None, "Where queries go while nodedns is down.", later=True),
     Key("node.fail_open_after", values.not_yet(), None, "How soon they go there.", later=True),

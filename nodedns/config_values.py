@@ -128,6 +128,13 @@ def path(value: object) -> str:
     return value
 
 
+def link(value: object) -> str:
+    """A link's name (IFNAMSIZ - 1 octets), or "none"."""
+    if not isinstance(value, str) or not re.fullmatch(r"(?!\.+$)[A-Za-z0-9_.-]{1,15}", value):
+        refuse(value, "a link name of 1 to 15 letters, digits, '_', '.' or '-', or \"none\"")
+    return value
+
+
 def each(value: object, expected: str, most: int, parse: Callable[[object], Any]) -> tuple[Any, ...]:
     """Every item of a list through `parse`, a lone string being a list of one; all problems of all items at once."""
     items = [value] if isinstance(value, str) else value

@@ -12,7 +12,7 @@ from nodedns.config import Config, Endpoint
 from nodedns.core import slots
 from nodedns.core.beats import Watch
 from nodedns.core.service import Action, Event, Service, State
-from nodedns.supervisor import memory, sockets, systemd
+from nodedns.supervisor import machine, memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.log import ERROR, INFO, NOTICE, WARNING, log
@@ -77,6 +77,7 @@ class Supervisor:
         self.lock_fd = memory.lock(config.node.run_dir)
         store = Store()
         self.alive_fd = memory.await_orphans(config.node.run_dir, slots.LEAVE_LIMIT)
+        machine.set_up(config)
         if example:
             sockets.check_free(config.zones[0].forward[0], "the example cluster")
         listening = sockets.open_slots(config.node.listen, count, store)
@@ -100,8 +101,7 @@ class Supervisor:
         self.watch: Watch | None = None
         self.steps: Steps | None = None
         self.outcome = Outcome(None)
-        self.hup_kept = False
-        self.code = 0
+        self.hup_kept, self.code = False, 0
 
     def _worker(self, name: str, number: int, group: sockets.SlotSockets) -> Worker:
         def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
@@ -257,8 +257,9 @@ class Supervisor:
             log(ERROR, f"reload refused, the old config stays: {problem}")
 
     def _clean_up(self) -> None:
-        """A restart keeps the run files: the cache is warm, and what the workers had in hand is answered."""
+        """A restart keeps link and run files: the cache is warm, and what the workers had in hand is answered."""
         if not systemd.restarting():
+            machine.tear_down(self.config)
             memory.remove(self.config.node.run_dir)
 
     def _fail(self) -> None:

@@ -150,3 +150,21 @@ def run_example(address: str, port: int, ready_fd: int, life_fd: int) -> int:
 
     serve(address, port, ready, life_fd)
     return 0
+
+
+def run_host(verb: str, name: str, addresses: tuple[str, ...], say_fd: int) -> int:
+    """One change to the machine; its exit code. What was done goes to `say_fd`, and last the reason if it failed."""
+    from nodedns.host import link
+
+    def say(line: str) -> None:
+        os.write(say_fd, f"{line}\n".encode())
+
+    try:
+        if verb == "converge":
+            link.converge(name, addresses, say)
+        else:
+            link.remove(name, say)
+    except link.LinkError as error:
+        say(str(error))
+        return 1
+    return 0

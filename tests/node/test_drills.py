@@ -127,3 +127,49 @@ def test_a_hung_worker(node: Node) -> None:
         node.run("kill", "-STOP", str(min(before)), check=True)
         node.await_(lambda: len(set(node.workers()) - before) == 1 and len(node.workers()) == 2, "whole again")
         unharmed(load.verdict(), 2.0)
+
+
+def link(node: Node) -> str:
+    """ip's words for our link and its addresses, one line each; "" when there is none."""
+    return node.run("ip", "-4", "-o", "-d", "address", "show", "nodelocaldns")
+
+
+def test_the_link_is_ours_and_stays(node: Node) -> None:
+    """The start has made it, with the address and our alias; a crash and a restart leave it untouched."""
+    before = link(node)
+    assert "169.254.20.10/32" in before
+    assert "alias nodedns" in node.run("ip", "-d", "link", "show", "nodelocaldns")
+    old = node.main_pid()
+    node.run("kill", "-9", str(old), check=True)
+    node.await_(lambda: node.main_pid() not in (0, old) and node.active(), "restarted")
+    node.run("systemctl", "restart", "nodedns", check=True)
+    assert link(node) == before
+
+
+def test_a_stop_takes_the_link_away(node: Node) -> None:
+    """After a clean stop the host is as it was; what is missing or too much at a start is put right."""
+    node.run("systemctl", "stop", "nodedns", check=True)
+    assert link(node) == ""
+    node.run("ip", "link", "add", "nodelocaldns", "type", "bridge", check=True)
+    node.run("ip", "address", "add", "10.9.9.9/32", "dev", "nodelocaldns", check=True)
+    node.run("systemctl", "start", "nodedns", check=True)
+    assert "169.254.20.10/32" in link(node)
+    assert "10.9.9.9" not in link(node)
+    assert "removed 10.9.9.9 from nodelocaldns" in node.journal()
+
+
+def test_an_address_of_another_link(node: Node) -> None:
+    """As in IPVS mode: the address sits on kube-ipvs0. Refused by name, with what to do, and no link of ours left."""
+    node.run("systemctl", "stop", "nodedns", check=True)
+    node.run("ip", "link", "del", "nodelocaldns")
+    node.run("ip", "link", "add", "kube-ipvs0", "type", "bridge", check=True)
+    node.run("ip", "address", "add", "169.254.20.10/32", "dev", "kube-ipvs0", check=True)
+    try:
+        node.run("systemctl", "start", "--no-block", "nodedns", check=True)
+        refusal = "node.listen: 169.254.20.10 is on link kube-ipvs0 already; kube-proxy in IPVS mode holds it"
+        node.await_(lambda: refusal in node.journal(), "refused")
+        node.run("systemctl", "stop", "nodedns", check=True)
+        assert link(node) == ""
+    finally:
+        node.run("ip", "link", "del", "kube-ipvs0")
+    node.run("systemctl", "start", "nodedns", check=True)

@@ -9,7 +9,7 @@ from typing import Self
 
 import dnslib
 
-from tests.service.service import free_port
+from tests.ports import free_port
 
 Handler = Callable[["Asked"], "list[bytes]"]
 

@@ -5,7 +5,6 @@ nothing sleeps.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,21 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from nodedns import native
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0  # seconds for anything that is awaited
-
-
-def free_port() -> int:
-    """A loopback port that is free for UDP and TCP just now."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return int(tcp.getsockname()[1])
 
 
 class Child:

@@ -10,8 +10,9 @@ from pathlib import Path
 import dnslib
 import pytest
 
+from tests.ports import free_port
 from tests.service.scripted import Asked, Scripted
-from tests.service.service import Service, free_port
+from tests.service.service import Service
 
 START = Callable[..., Service]
 

@@ -20,19 +20,13 @@ from nodedns import config
 from nodedns.config import Config
 from nodedns.supervisor.loop import serve
 from nodedns.worker.job import Job
+from tests.ports import free_port
 
 PATIENCE = 10.0  # only a failing test waits this long
 
 
 def say(text: str) -> None:
     os.write(2, f"{text}\n".encode())
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def make_config(run_dir: Path, workers: int = 2, allow: str = "127.0.0.0/8") -> Config:

@@ -17,7 +17,9 @@ KUBE_DNS = (Endpoint("10.96.0.10", 53),)
 LONG = Ttl(30, 5)
 
 SEED = Config(
-    node=Node(listen=(Endpoint("169.254.20.10", 53),), allow=(), workers=0, run_dir="/run/nodedns"),
+    node=Node(
+        listen=(Endpoint("169.254.20.10", 53),), allow=(), workers=0, run_dir="/run/nodedns", interface="nodelocaldns"
+    ),
     cache=Cache(32 * 2**20),
     zones=(
         Zone(".", (), "/etc/resolv.conf", "random", "udp", LONG, LONG),
@@ -55,7 +57,9 @@ NODE = [
     ("workers = 'auto'", "workers", 0),
     ("workers = 64", "workers", 64),
     ("run_dir = '/var/tmp/n'", "run_dir", "/var/tmp/n"),
-    ("interface = 'none'\nnetfilter = 'none'\nfallback = 'none'", "run_dir", "/run/nodedns"),
+    ("netfilter = 'none'\nfallback = 'none'", "interface", "nodelocaldns"),
+    ("interface = 'none'", "interface", "none"),
+    ("interface = 'dns0'", "interface", "dns0"),
 ]
 
 

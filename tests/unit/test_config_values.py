@@ -28,6 +28,7 @@ WEEK = '604800, or a duration such as "30s"'
 LIMITS = "at most 131072 bytes, in lines of at most 4096, got more (is it the right file?)"
 EXACT = "one exact address: a reply must come from the address that was asked"
 
+LINK = "expected a link name of 1 to 15 letters, digits, '_', '.' or '-', or \"none\""
 BAD_NODE = [
     ("listen = '0.0.0.0'", f'node.listen: expected {IP}, got "0.0.0.0" ({EXACT})'),
     ("listen = ['127.0.0.1', '::']", f'node.listen[1]: expected {IP}, got "::" ({EXACT})'),
@@ -68,7 +69,10 @@ BAD_NODE = [
     ("run_dir = 'run'", 'node.run_dir: expected an absolute path, got "run"'),
     ('run_dir = "/a\\u0000\\u001b[2J"',
      'node.run_dir: expected an absolute path, got "/a\\x00\\x1b[2J"'),
-    ("interface = 'nodelocaldns'", 'node.interface: expected "none", got "nodelocaldns" (not yet)'),
+    ("interface = 'a/b'", f'node.interface: {LINK}, got "a/b"'),
+    ("interface = 'sixteen-letters-'", f'node.interface: {LINK}, got "sixteen-letters-"'),
+    ("interface = '..'", f'node.interface: {LINK}, got ".."'),
+    ("interface = ''", f'node.interface: {LINK}, got ""'),
     ("netfilter = 'auto'", 'node.netfilter: expected "none", got "auto" (not yet)'),
     ("fallback = ['10.0.0.1']", 'node.fallback: expected "none", got a list of 1 (not yet)'),
     ("fail_open_after = '3s'", 'node.fail_open_after: expected no such key, got "3s" (not yet)'),

@@ -41,6 +41,7 @@ ROOMS = {
     ),
     "query": Room(("nodedns.query", "nodedns.query_wire"), words("config core"), EVERYWHERE),
     "supervisor": Room(("nodedns.supervisor",), words("job native core config"), EVERYWHERE | PARENT),
+    "host": Room(("nodedns.host",), words("core config"), EVERYWHERE | CHILD | words("asyncio threading")),
     "job": Room(("nodedns.worker.job",), words("native config"), EVERYWHERE | MACHINE),
     "worker": Room(("nodedns.worker",), words("job native core config"), EVERYWHERE | CHILD),
     "example": Room(("nodedns.example",), words(""), EVERYWHERE | words("aiodns")),
@@ -53,7 +54,7 @@ ROOMS = {
 
 # What one file alone may do beyond its room.
 ALSO = {
-    "nodedns.supervisor.spawn": {"nodedns.worker.main", "nodedns.example.server"},
+    "nodedns.supervisor.spawn": {"nodedns.worker.main", "nodedns.example.server", "nodedns.host.link"},
 }
 # dnslib and aiodns, where they may be imported at all (docs/dependencies.md has the reasons).
 DNSLIB = ("nodedns.example", "nodedns.query", "nodedns.verbs.cache")

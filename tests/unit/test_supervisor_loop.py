@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import free_port, leave_on_term, make_config, pid_in, running, say, tag, worker
+from supervised import leave_on_term, make_config, pid_in, running, say, tag, worker
 
 from nodedns.config import Config, Endpoint
 from nodedns.core import service, slots
 from nodedns.worker.job import Job
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from supervised import free_port
 
 from nodedns.config import Endpoint
 from nodedns.supervisor import sockets
@@ -16,6 +15,7 @@ from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.owner import owner
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.probe import Probe
+from tests.ports import free_port
 
 ME = f"pid {os.getpid()} ("
 UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM

@@ -1,0 +1,131 @@
+"""The link that carries our addresses: a dummy, or a bridge without ports where the kernel has no dummy.
+
+What is wanted is compared with what is there and only the difference carried out, each step said aloud. The link is
+known as ours by its alias, so a clean-up needs no memory: it works after any death, and never takes away a link of
+others.
+"""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+ALIAS = "nodedns"
+KINDS = ("dummy", "bridge")  # in the order in which they are tried
+Log = Callable[[str], object]
+
+
+class LinkError(Exception):
+    """The link cannot be had as wanted: what, where, what to do."""
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _find(ip: Any, name: str) -> Any | None:
+    """The link of that name. get_attr works with pyroute2 0.7 to 0.9, the shorter ways do not."""
+    return next((link for link in ip.get_links() if link.get_attr("IFLA_IFNAME") == name), None)
+
+
+def _kind(link: Any) -> str:
+    info = link.get_attr("IFLA_LINKINFO")
+    return str(info.get_attr("IFLA_INFO_KIND")) if info else ""
+
+
+def _create(ip: Any, name: str, log: Log) -> Any:
+    for kind in KINDS:
+        try:
+            ip.link("add", ifname=name, kind=kind)
+        except NetlinkError as error:
+            if error.code == errno.EOPNOTSUPP:
+                continue
+            advice = "CAP_NET_ADMIN is needed" if error.code == errno.EPERM else "look at ip link"
+            raise LinkError(f"node.interface: link {name} could not be added: {error}; {advice}") from error
+        ip.link("set", index=ip.link_lookup(ifname=name)[0], ifalias=ALIAS)
+        log(f"added link {name} ({kind})")
+        return _find(ip, name)
+    raise LinkError(
+        f'node.interface: the kernel has no {" and no ".join(KINDS)}; node.interface = "none" uses your own link'
+    )
+
+
+def _addresses(ip: Any, index: int) -> Iterator[str]:
+    """Global and link-local IPv4 addresses, and IPv6 addresses but the link's own link-local one."""
+    for found in ip.get_addr(index=index):
+        address = str(found.get_attr("IFA_ADDRESS"))
+        if not address.startswith("fe80:"):
+            yield address
+
+
+def _elsewhere(ip: Any, address: str, index: int) -> str | None:
+    """The other link that has the address."""
+    for found in ip.get_addr(family=_family(address)):
+        if found.get_attr("IFA_ADDRESS") == address and found["index"] != index:
+            return str(ip.get_links(found["index"])[0].get_attr("IFLA_IFNAME"))
+    return None
+
+
+def _add(ip: Any, name: str, index: int, address: str, log: Log) -> None:
+    if other := _elsewhere(ip, address, index):
+        why = (
+            "kube-proxy in IPVS mode holds it: listen on the link-local address alone" if other == "kube-ipvs0" else ""
+        )
+        raise LinkError(
+            f"node.listen: {address} is on link {other} already; {why or 'take it from there, or set node.interface'}"
+        )
+    # nodad: an address that is still being looked for elsewhere cannot be answered from (RFC 4862 5.4)
+    flags = {"flags": 0x02} if ":" in address else {}
+    ip.addr("replace", index=index, address=address, prefixlen=128 if ":" in address else 32, **flags)
+    if address not in set(_addresses(ip, index)):
+        raise LinkError(
+            f"node.listen: {address} was added to {name} and is not there; does NetworkManager manage {name}?"
+        )
+    log(f"added {address} to {name}")
+
+
+def converge(name: str, addresses: Sequence[str], log: Log) -> None:
+    """Makes the link have these addresses and no others. LinkError, and the machine as it was, when that cannot be."""
+    with IPRoute() as ip:
+        link = _find(ip, name)
+        made = link is None
+        if link is not None and _kind(link) not in KINDS:
+            raise LinkError(
+                f"node.interface: {name} is a link of kind {_kind(link) or 'hardware'}; choose another name"
+            )
+        if link is None:
+            link = _create(ip, name, log)
+        try:
+            _converge(ip, link, addresses, log)
+        except BaseException:
+            if made:
+                ip.link("del", index=link["index"])
+                log(f"removed link {name} again")
+            raise
+
+
+def _converge(ip: Any, link: Any, addresses: Sequence[str], log: Log) -> None:
+    name, index = link.get_attr("IFLA_IFNAME"), link["index"]
+    if not link["flags"] & 1:  # IFF_UP
+        ip.link("set", index=index, state="up")
+        log(f"set link {name} up")
+    there = set(_addresses(ip, index))
+    for address in addresses:
+        if address not in there:
+            _add(ip, name, index, address, log)
+    for address in there - set(addresses):
+        ip.addr("del", index=index, address=address, prefixlen=128 if ":" in address else 32)
+        log(f"removed {address} from {name}")
+
+
+def remove(name: str, log: Log) -> None:
+    """Takes the link away if it is ours; nothing to do is fine."""
+    with IPRoute() as ip:
+        link = _find(ip, name)
+        if link is None or link.get_attr("IFLA_IFALIAS") != ALIAS:
+            return
+        ip.link("del", index=link["index"])
+        log(f"removed link {name}")
