@@ -89,8 +89,9 @@ class Scripted:
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.tcp.bind(("127.0.0.1", self.port))
         self.tcp.listen(16)
-        for target in (self.datagrams, self.accept):
-            threading.Thread(target=target, daemon=True).start()
+        self.threads = [threading.Thread(target=target, daemon=True) for target in (self.datagrams, self.accept)]
+        for thread in self.threads:
+            thread.start()
 
     def datagrams(self) -> None:
         """UDP, until the socket is closed."""
@@ -137,7 +138,14 @@ class Scripted:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        for sock in (self.udp, self.tcp, *self.connections):
+        self.shut(self.udp, self.tcp)
+        for thread in self.threads:  # after them no connection is added
+            thread.join(5)
+        self.shut(*self.connections)
+
+    def shut(self, *socks: socket.socket) -> None:
+        """Wakes whoever reads from them, and closes them."""
+        for sock in socks:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
