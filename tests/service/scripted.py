@@ -95,15 +95,11 @@ class Scripted:
 
     def datagrams(self) -> None:
         """UDP, until the socket is closed."""
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # the end of a test closes the socket
+            while True:
                 packet, peer = self.udp.recvfrom(4096)
-            except OSError:
-                return
-            if not packet:
-                return
-            for reply in self.take(packet, "udp", peer):
-                self.udp.sendto(reply, peer)
+                for reply in self.take(packet, "udp", peer) if packet else ():
+                    self.udp.sendto(reply, peer)
 
     def take(self, packet: bytes, proto: str, peer: tuple[str, int]) -> list[bytes]:
         """Notes a query; what to send for it."""
