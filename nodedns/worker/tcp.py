@@ -15,7 +15,7 @@ from nodedns.worker.question import Question
 if TYPE_CHECKING:
     from nodedns.worker.forward import Forwarder
 
-STREAMS = 2  # to one upstream and worker: one may be dying while the other serves (RFC 7766 6.2.2 asks for few)
+STREAMS = 2  # to one upstream and worker while none is full: one may die, the other serves (RFC 7766 6.2.2: few)
 HELD_MAX = 16384  # questions a stream carries: a quarter of the ids, so that a random one is free at once
 IDLE = 10.0  # seconds without a question before a stream is closed: CoreDNS's `expire`, and below most servers' own
 LINGER = 5.0  # seconds a given-up stream is still heard: no question lives longer
@@ -116,8 +116,10 @@ class TcpUpstream:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def send(self, question: Question) -> None:
-        """Queues the question on the stream that carries least; a second one is opened when the first is busy."""
-        stream = min(self.streams, key=lambda s: len(s.held), default=None)
+        """Queues the question on the stream that carries least; another one is opened when the first is busy, or all
+        are full.
+        """
+        stream = min((s for s in self.streams if len(s.held) < HELD_MAX), key=lambda s: len(s.held), default=None)
         if stream is None or (len(self.streams) < STREAMS and len(stream.held) >= HELD_MAX // 16):
             stream = self.open()
         stream.send(question)

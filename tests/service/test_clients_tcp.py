@@ -169,7 +169,7 @@ def refused(sock: socket.socket) -> bool:
 
 
 def test_a_client_that_does_not_read(service: Service) -> None:
-    """Its questions are no longer taken once its answers pile up; memory is bounded and the connection closed."""
+    """Its questions are no longer taken once its answers pile up; memory is bounded and others are served."""
     with connect(service) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)

@@ -81,15 +81,24 @@ def malformed(asked: Asked) -> bytes:
     return asked.answer()[:-1]
 
 
-@pytest.mark.parametrize("wrong", [wrong_id, wrong_question, no_reply, malformed])
-def test_the_true_reply_wins(start: START, wrong: Callable[[Asked], bytes]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "counted"),
+    [
+        (wrong_id, "upstream_strays"),
+        (wrong_question, "upstream_strays"),
+        (no_reply, "upstream_strays"),
+        (malformed, "upstream_malformed"),
+    ],
+)
+def test_the_true_reply_wins(start: START, wrong: Callable[[Asked], bytes], counted: str) -> None:
     """A wrong packet before the right one is counted and passed over, never turned into an error (RFC 5452 9.1)."""
     with Scripted(lambda asked: [wrong(asked), asked.answer()]) as upstream:
         service = start(upstream.port)
         reply = ask(service, "a.test")
     assert [str(r.rdata) for r in reply.rr] == ["192.0.2.1"]
     counters = service.counters()
-    assert counters["upstream_strays"] + counters["upstream_malformed"] == 1
+    found = {name: counters[name] for name in ("upstream_strays", "upstream_malformed")}
+    assert found == dict.fromkeys(found, 0) | {counted: 1}
     assert len(upstream.asked) == 1
 
 
@@ -212,6 +221,34 @@ def test_tcp_is_pipelined_and_answered_out_of_order(start: START) -> None:
             replies = [dnslib.DNSRecord.parse(sock.recv(4096)) for _ in range(50)]
     assert {(r.header.id, str(r.q.qname)) for r in replies} == {(n, f"n{n}.test.") for n in range(50)}
     assert len(upstream.connections) <= 2
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0\0", b"\0\1x", b"\0\x0c" + b"\xff" * 12], ids=["none", "empty", "1", "12"])
+def test_joined_replies(start: START, junk: bytes) -> None:
+    """Replies to twenty questions in one segment, other frames between them: each reaches its asker."""
+    held: list[Asked] = []
+    all_here = threading.Event()
+
+    def gather(asked: Asked) -> list[bytes]:
+        held.append(asked)
+        if len(held) == 20:
+            all_here.set()
+        return []
+
+    with Scripted(gather) as upstream:
+        service = start(upstream.port, transport="tcp")
+        with client(service) as sock:
+            for n in range(20):
+                sock.send((n).to_bytes(2) + bytes(dnslib.DNSRecord.question(f"n{n}.test").pack())[2:])
+            assert all_here.wait(5)
+            replies = [asked.answer() for asked in held]
+            joined = b"".join(junk + len(reply).to_bytes(2) + reply for reply in replies)
+            (stream,) = upstream.connections
+            stream.sendall(joined)
+            ids = {dnslib.DNSRecord.parse(sock.recv(4096)).header.id for _ in range(20)}
+        counters = service.counters()
+    assert ids == set(range(20))
+    assert (counters["upstream_connects"], counters["upstream_timeouts"]) == (1, 0)
 
 
 def test_a_closed_connection_costs_nothing(start: START) -> None:
