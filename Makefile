@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
-TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev
+TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2
 BENCH := $(TEST) knot unbound
 NODE := $(TEST) mmdebstrap
 has-python3 = test -x "$(PYTHON)"
@@ -25,6 +25,9 @@ has-python3-dev = test -f "$$("$(PYTHON)" -c "import sysconfig; print(sysconfig.
 has-gcc = command -v gcc
 has-libc6-dev = test -f /usr/include/stdio.h
 has-bind9-dnsutils = command -v dig
+has-nftables = test -x /usr/sbin/nft
+has-iptables = test -x /usr/sbin/iptables-legacy && test -x /usr/sbin/iptables-nft
+has-iproute2 = command -v ip
 has-dnsperf = command -v dnsperf
 has-clang = command -v clang
 has-libclang-rt-dev = ls "$$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a

@@ -133,6 +133,22 @@ def cache(words: Sequence[str]) -> int:
     return dump(source, options.json) if options.action == "dump" else flush(source)
 
 
+def doctor(words: Sequence[str]) -> int:
+    source = _source(_options("doctor").parse_args(words))
+    from nodedns.verbs.doctor import doctor as verb
+
+    return verb(source)
+
+
+def cleanup(words: Sequence[str]) -> int:
+    parser = _options("cleanup")
+    parser.add_argument("--force", action="store_true", help="even while a service runs; it puts them back")
+    options = parser.parse_args(words)
+    from nodedns.verbs.cleanup import cleanup as verb
+
+    return verb(_source(options), options.force)
+
+
 VERBS = (
     Verb("run", run, "serve until SIGTERM or Ctrl-C; --example needs no config and no root"),
     Verb("check", check, "read the config and say what is wrong with it; changes nothing"),
@@ -140,6 +156,8 @@ VERBS = (
     Verb("status", status, "how the service is doing"),
     Verb("query", query, "ask the service, or another server, one question"),
     Verb("cache", cache, "look into the shared cache, or empty it"),
+    Verb("doctor", doctor, "look for what on this machine is in the way, and say what to do; changes nothing"),
+    Verb("cleanup", cleanup, "take away link, rules and files that a dead service has left"),
 )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Endpoint",
     "Node",
     "Problem",
+    "Stale",
     "Ttl",
     "Zone",
     "example",
@@ -41,6 +42,15 @@ class Ttl:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """`max`: for how many seconds after its end an answer may be given, 0 for never. `immediate`: without first waiting
+    for a server's."""
+
+    max: int = 0
+    immediate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
     """Who answers for the names at and below `name` (absolute, lower case: "cluster.local.", ".").
 
@@ -56,18 +66,24 @@ class Zone:
     transport: str
     success: Ttl
     denial: Ttl
+    serve_stale: Stale = Stale()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4. `interface`:
-    "none", or the link."""
+    "none", or the link. `fallback`: None for "auto". `fail_open_after` is in seconds."""
 
     listen: tuple[Endpoint, ...]
     allow: tuple[str, ...]
     workers: int
     run_dir: str
     interface: str = "none"
+    netfilter: str = "none"
+    fallback: tuple[Endpoint, ...] | None = None
+    fail_open_after: int = 3
+    on_stop: str = "auto"
+    hosts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +95,20 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole config; `zones` is sorted by name and always has "."."""
+    """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone. `hosts`: what
+    the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
 
+    domain: str
     node: Node
     cache: Cache
     zones: tuple[Zone, ...]
+    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
-RESTART_KEYS = frozenset({"node.listen", "node.workers", "node.run_dir", "node.interface", "cache.size"})
+RESTART_KEYS = frozenset(
+    {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size"}
+)
 
 # The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
 # RFC 1122, 3927, 1918, 6598 (shared with carriers), 4291, 4193.
@@ -139,8 +160,10 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
     if "cluster.dns" not in node:
         hint = 'a whole config is two lines: [cluster] and dns = "10.96.0.10"'
         yield Problem("cluster.dns", "the address of kube-dns", "nothing", hint)
-    if len(zones) > MAX_ZONES:
-        yield Problem("zone", f"at most {MAX_ZONES} zones, the four that always exist included", str(len(zones)))
+    if (count := len(set(zones) | set(_excepted(zones)))) > MAX_ZONES:
+        yield Problem(
+            "zone", f"at most {MAX_ZONES} zones, the four that always exist and `except` included", str(count)
+        )
     for fields in zones.values():
         if "zone.forward" not in fields:
             where = fields["zone.name"].where.removesuffix("name") + "forward"
@@ -149,7 +172,18 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
             low, high = fields.get(f"{kind}.min_ttl"), _of(fields, f"{kind}.max_ttl")
             if low and low.value and high and low.value > high:
                 yield Problem(low.where, f"at most max_ttl, which is {high}", show(low.value))
+    for name, fields in zones.items():
+        yield from _check_except(name, fields.get("zone.except") or Given("", None))
     yield from _check_listen(_of(node, "node.listen") or (), node, zones)
+
+
+def _check_except(name: str, given: Given) -> Iterator[Problem]:
+    for outside in given.value or ():
+        if name == ".":
+            hint = "a name in the root zone has no other zone to go to: give it a [[zone]] of its own"
+            yield Problem(given.where, "nothing", show(outside), hint)
+        elif not outside.endswith(f".{name}"):
+            yield Problem(given.where, f"names below {name}", show(outside))
 
 
 def _check_listen(listen: Sequence[Endpoint], node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
@@ -158,6 +192,9 @@ def _check_listen(listen: Sequence[Endpoint], node: Values, zones: dict[str, Val
     if public and "node.allow" not in node:
         hint = f"anyone may reach {public[0]}: without a list this would be an open resolver"
         yield Problem("node.allow", "the networks of your clients", "nothing", hint)
+    for server in _of(node, "node.fallback") or ():
+        if server in listen:
+            yield Problem("node.fallback", "servers other than this one", show(str(server)), "node.listen has it")
     # Three zones share cluster.dns: it is one line to change.
     for where, value in dict.fromkeys(fields["zone.forward"] for fields in zones.values() if "zone.forward" in fields):
         for server in value.servers if value else ():
@@ -167,26 +204,46 @@ def _check_listen(listen: Sequence[Endpoint], node: Values, zones: dict[str, Val
 
 def _build(node: Values, zones: dict[str, Values]) -> Config:
     return Config(
+        domain=_of(node, "cluster.domain"),
         node=Node(
             listen=_of(node, "node.listen"),
             allow=node["node.allow"].value if "node.allow" in node else (),
             workers=_of(node, "node.workers"),
             run_dir=_of(node, "node.run_dir"),
             interface=_of(node, "node.interface"),
+            netfilter=_of(node, "node.netfilter"),
+            fallback=_of(node, "node.fallback"),
+            fail_open_after=_of(node, "node.fail_open_after"),
+            on_stop=_of(node, "node.on_stop"),
+            hosts=node["node.hosts"].value if "node.hosts" in node else None,
         ),
         cache=Cache(_of(node, "cache.size")),
-        zones=tuple(
-            Zone(
-                name=name,
-                forward=fields["zone.forward"].value.servers,
-                resolv_conf=fields["zone.forward"].value.resolv_conf,
-                policy=_of(fields, "zone.policy"),
-                transport=_of(fields, "zone.transport"),
-                success=_ttl(fields, "zone.success"),
-                denial=_ttl(fields, "zone.denial"),
-            )
-            for name, fields in sorted(zones.items())
-        ),
+        zones=tuple(_zone(name, fields) for name, fields in sorted((_excepted(zones) | zones).items())),
+    )
+
+
+def _excepted(zones: dict[str, Values]) -> dict[str, Values]:
+    """The names of every `except`, each as a zone that does what the zone above the excepting one does."""
+    found: dict[str, Values] = {}
+    named = [name for name in zones if name]  # a domain with a problem has no name
+    for name in named:
+        given = zones[name].get("zone.except") or Given("", None)
+        above = [other for other in named if other != name and (other == "." or name.endswith(f".{other}"))]
+        if given.value and above:
+            found |= dict.fromkeys(given.value, zones[max(above, key=len)])
+    return found
+
+
+def _zone(name: str, fields: Values) -> Zone:
+    return Zone(
+        name=name,
+        forward=fields["zone.forward"].value.servers,
+        resolv_conf=fields["zone.forward"].value.resolv_conf,
+        policy=_of(fields, "zone.policy"),
+        transport=_of(fields, "zone.transport"),
+        success=_ttl(fields, "zone.success"),
+        denial=_ttl(fields, "zone.denial"),
+        serve_stale=Stale(_of(fields, "zone.serve_stale.max"), _of(fields, "zone.serve_stale.mode") == "immediate"),
     )
 
 
@@ -222,7 +279,7 @@ zone = [{ name = ".", forward = "127.0.0.1:5354" }]
 def example() -> Config:
     """The config of `nodedns run --example`: loopback only, no root; `run_dir` is "", the caller replaces it."""
     config = parse(_EXAMPLE)
-    return replace(config, node=replace(config.node, run_dir="", interface="none"))
+    return replace(config, node=replace(config.node, run_dir="", interface="none", netfilter="none"))
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:

@@ -49,17 +49,31 @@ _TABLE = (
     Key("node.interface", values.link, "nodelocaldns",
         "The link that carries the addresses: made at the start, removed by a stop. `none`: they exist already. "
         "Loopback addresses are never put on it."),
-    Key("node.netfilter", values.not_yet("none"), None, "The backend of the steering rules.", later=True),
-    Key("node.fallback", values.not_yet("none"), None, "Where queries go while nodedns is down.", later=True),
-    Key("node.fail_open_after", values.not_yet(), None, "How soon they go there.", later=True),
-    Key("node.on_stop", values.not_yet(), None, "What a stop leaves behind.", later=True),
+    Key("node.netfilter", values.choice("auto", "nftables", "iptables-nft", "iptables-legacy", "none"), "auto",
+        "Whose ruleset gets the ACCEPT rules; the steering rules are always an nftables table of their own. `auto` "
+        "finds out what kubelet and kube-proxy use, `none` makes no rule at all."),
+    Key("node.fallback", values.fallback, "auto",
+        "Where queries go while nodedns is down: `IP`, `IP:port` or a list of kube-dns's endpoints (pods, not a "
+        "Service). `auto`: what `kube-dns-endpoints.kube-system.svc` of the cluster's domain resolves to. `none`: "
+        "nowhere."),
+    Key("node.fail_open_after", values.seconds(2), "3s",
+        "How soon they go there: the kernel waits so long for a sign of life, which is given every second."),
+    Key("node.on_stop", values.choice("auto", "failopen", "clean"), "auto",
+        "What `systemctl stop` leaves: nothing (`clean`), or link and fallback, so that the addresses go on answering "
+        "(`failopen`). `auto`: `failopen` where a link-local address has a fallback."),
+    Key("node.hosts", values.path, None,
+        "A file in the form of hosts(5), up to 10,000 names: their A, AAAA and PTR are answered from it, and no server "
+        "is asked for them. A change of the file is a reload."),
     Key("cache.size", values.size, "32MiB",
         "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number."),
-    Key("metrics.listen", values.not_yet(), None, "Where Prometheus scrapes.", later=True),
+    Key("metrics.listen", values.not_yet, None, "Where Prometheus scrapes.", later=True),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
     Key("zone.forward", values.forward, None,
         "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, and at most one path of a resolv.conf whose servers are "
         "appended. Required in a new zone."),
+    Key("zone.except", values.names, None,
+        "Up to 32 names below the zone that go, with all below them, where they would go without it: to the zone "
+        "above."),
     Key("zone.policy", values.choice("random", "round_robin", "sequential"), "random",
         "Which server is asked first: `random`, `round_robin` or `sequential`."),
     Key("zone.transport", values.choice("udp", "tcp", later="tls"), "udp",
@@ -69,8 +83,14 @@ _TABLE = (
         "Seconds an answer is kept at least. 5 is CoreDNS's default; without this key it is never above `max_ttl`."),
     Key("zone.denial.max_ttl", values.seconds(1), 30, "The same for NXDOMAIN and NODATA."),
     Key("zone.denial.min_ttl", values.seconds(0), 5, "The same for NXDOMAIN and NODATA."),
-    Key("zone.serve_stale", values.not_yet(), None, "Old answers while no server replies.", later=True),
-    Key("zone.prefetch", values.not_yet(), None, "Popular answers fetched again before they expire.", later=True),
+    Key("zone.serve_stale.max", values.seconds(0), 0,
+        "How long an answer or a denial may still be given after its end when no server answers, or answers with a "
+        "failure (RFC 8767), in seconds or as a duration; 0: never. Clients get it with a TTL of 30 s and an Extended "
+        "DNS Error; the servers are asked again after those 30 s."),
+    Key("zone.serve_stale.mode", values.choice("verify", "immediate"), "verify",
+        "`verify`: after 1.8 s without an answer, or with the last attempt's failure. `immediate`: at once, and the "
+        "servers are asked behind it."),
+    Key("zone.prefetch", values.not_yet, None, "Popular answers fetched again before they expire.", later=True),
 )  # fmt: skip
 
 KEYS = {key.path: key for key in _TABLE}

@@ -121,6 +121,10 @@ def _later_server(value: str, host: str) -> str:
     return "not yet: servers by host name; write the address" if named else ""
 
 
+# One packet's choice among them is a draw in the kernel; kube-dns has two replicas, rarely eight.
+MAX_FALLBACK = 32
+
+
 def path(value: object) -> str:
     """An absolute path."""
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
@@ -216,6 +220,11 @@ def name(value: object) -> str:
     return bare.lower() + "."
 
 
+def names(value: object) -> tuple[str, ...]:
+    """Up to 32 names of zones."""
+    return each(value, "the name of a zone", 32, name)
+
+
 def domain(value: object) -> str:
     """The cluster's domain: a name that no other zone of a cluster has."""
     found = name(value)
@@ -264,6 +273,13 @@ def seconds(least: int) -> Callable[[object], int]:
     return parse
 
 
+def fallback(value: object) -> tuple[Endpoint, ...] | None:
+    """Where the dead-man switch sends queries: None for "auto", else the addresses; none at all for "none"."""
+    if value in ("auto", "none"):
+        return None if value == "auto" else ()
+    return each(value, f'"auto", "none", {IP}', MAX_FALLBACK, endpoint)
+
+
 def choice(*words: str, later: str = "") -> Callable[[object], str]:
     """A parser of one of `words`; `later` is a word of the format that this version cannot serve."""
 
@@ -276,12 +292,6 @@ def choice(*words: str, later: str = "") -> Callable[[object], str]:
     return parse
 
 
-def not_yet(only: str = "") -> Callable[[object], object]:
-    """A parser for a key that this version does not serve yet: only `only`, which asks for nothing, will do."""
-
-    def parse(value: object) -> object:
-        if not only or value != only:
-            refuse(value, show(only) if only else "no such key", "not yet")
-        return value
-
-    return parse
+def not_yet(value: object) -> NoReturn:
+    """A parser for a key that this version does not serve yet."""
+    refuse(value, "no such key", "not yet")

@@ -50,9 +50,11 @@ class Verdict(IntEnum):
     BADVERS = 4  # EDNS version above 0 (RFC 6891 6.1.3)
     REFUSED = 5  # AXFR, IXFR: a cache has no zone to transfer
     ANY = 6  # ANY over UDP: a synthesised HINFO (RFC 8482 4.2)
+    INVALID = 7  # a name under invalid.: NXDOMAIN without asking anybody (RFC 6761 6.4)
 
 
-_RCODE = {Verdict.OK: 2, Verdict.FORMERR: 1, Verdict.NOTIMP: 4, Verdict.BADVERS: 0, Verdict.REFUSED: 5, Verdict.ANY: 0}
+_INVALID = b"\7invalid\0"
+_RCODE = dict(zip(Verdict, (2, 0, 1, 4, 0, 5, 0, 3), strict=True))
 
 
 class ClientFlag(IntFlag):
@@ -128,7 +130,16 @@ def _parse(packet: bytes, tcp: bool, client: Client) -> Verdict:
         at, version = record[0], max(version, record[1])
     if at != len(packet):
         return Verdict.FORMERR
-    return Verdict.BADVERS if version else by_type
+    if version or by_type is not Verdict.OK:
+        return Verdict.BADVERS if version else by_type
+    return Verdict.INVALID if _is_invalid(client.question[:-4].lower()) else Verdict.OK
+
+
+def _is_invalid(name: bytes) -> bool:
+    """Labels are walked, not searched: one label may hold another's length."""
+    while len(name) > len(_INVALID):
+        name = name[1 + name[0] :]
+    return name == _INVALID
 
 
 def _verdict_of_type(type: int, tcp: bool) -> Verdict:

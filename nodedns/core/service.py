@@ -9,9 +9,11 @@ The rules:
    it.
 3. One reload at a time. A reload asked for during a start or a reload is kept (once: the second would read the same
    file) and begins afterwards. Its end, good or bad, is READY: a bad reload keeps the old config and its service.
-4. A stop is final and is never refused: it also ends a start or a reload. It is over when the kernel has returned
+4. Rules last, and first: packets are steered to us once everything answers, and elsewhere before the first worker
+   leaves.
+5. A stop is final and is never refused: it also ends a start or a reload. It is over when the kernel has returned
    every child.
-5. An event that a state does not list raises LookupError and changes nothing.
+6. An event that a state does not list raises LookupError and changes nothing.
 """
 
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ from typing import NamedTuple
 
 class State(Enum):
     STARTING = "starting"  # workers are forked, nobody was told yet
+    STEERING = "steering"  # everything answers; rules are being made
     READY = "ready"
     RELOADING = "reloading"  # old and new workers serve side by side
+    RELEASING = "releasing"  # rules are being taken away, or left to the fallback
     STOPPING = "stopping"  # children were asked to leave
     FAILING = "failing"  # the same, after a start that did not come to its end
     STOPPED = "stopped"
@@ -32,6 +36,9 @@ class Event(Enum):
     OPENED = "opened"  # sockets and shared memory are there
     SERVING = "serving"  # every worker said that it serves
     ANSWERED = "answered"  # every listen address answered the probe
+    STEERED = "steered"  # the rules are in place
+    FAILED = "failed"  # they cannot be had
+    RELEASED = "released"  # no packet is steered to us any more, or a restart keeps all as it is
     HUP = "hup"
     RELOADED = "reloaded"
     REFUSED = "refused"  # the reload failed, the old config is in force again
@@ -43,6 +50,7 @@ class Event(Enum):
 class Action(Enum):
     START_WORKERS = "start workers"
     PROBE = "probe"
+    STEER = "steer"
     SAY_READY = "say ready"
     FEEL_PULSE = "feel pulse"  # from now on hangs are looked for, and systemd's watchdog hears whether we answer
     ANNOUNCE = "announce"  # for the person who started it
@@ -52,9 +60,11 @@ class Action(Enum):
     ADOPT = "adopt"  # the new config is in force
     REPORT = "report"  # why it is not
     SAY_STOPPING = "say stopping"
+    RELEASE = "release"
     FAIL = "fail"  # say what is missing; the exit code becomes 1
     STOP_WORKERS = "stop workers"
     CLEAN_UP = "clean up"
+    UNDO = "undo"  # what this start has made, and nothing else
 
 
 class Step(NamedTuple):
@@ -64,15 +74,22 @@ class Step(NamedTuple):
     actions: tuple[Action, ...] = ()
 
 
-_STOP = Step(State.STOPPING, (Action.SAY_STOPPING, Action.STOP_WORKERS))
+_STOP = Step(State.RELEASING, (Action.SAY_STOPPING, Action.RELEASE))
 _GIVE_UP = Step(State.FAILING, (Action.FAIL, Action.SAY_STOPPING, Action.STOP_WORKERS))
 
 TABLE: dict[State, dict[Event, Step]] = {
     State.STARTING: {
         Event.OPENED: Step(State.STARTING, (Action.START_WORKERS,)),
         Event.SERVING: Step(State.STARTING, (Action.PROBE,)),
-        Event.ANSWERED: Step(State.READY, (Action.SAY_READY, Action.FEEL_PULSE, Action.ANNOUNCE, Action.TAKE_HUP)),
+        Event.ANSWERED: Step(State.STEERING, (Action.STEER,)),
         Event.HUP: Step(State.STARTING, (Action.KEEP_HUP,)),
+        Event.TERM: _STOP,
+        Event.TIMEOUT: _GIVE_UP,
+    },
+    State.STEERING: {
+        Event.STEERED: Step(State.READY, (Action.SAY_READY, Action.FEEL_PULSE, Action.ANNOUNCE, Action.TAKE_HUP)),
+        Event.FAILED: _GIVE_UP,
+        Event.HUP: Step(State.STEERING, (Action.KEEP_HUP,)),
         Event.TERM: _STOP,
         Event.TIMEOUT: _GIVE_UP,
     },
@@ -86,22 +103,31 @@ TABLE: dict[State, dict[Event, Step]] = {
         Event.REFUSED: Step(State.READY, (Action.REPORT, Action.SAY_READY, Action.TAKE_HUP)),
         Event.TERM: _STOP,
     },
+    State.RELEASING: {
+        Event.STEERED: Step(State.RELEASING),  # what was under way when the stop came has ended
+        Event.FAILED: Step(State.RELEASING),
+        Event.RELEASED: Step(State.STOPPING, (Action.STOP_WORKERS,)),
+        Event.HUP: Step(State.RELEASING),
+        Event.TERM: Step(State.RELEASING),
+    },
     State.STOPPING: {
         Event.HUP: Step(State.STOPPING),
         Event.TERM: Step(State.STOPPING),
         Event.GONE: Step(State.STOPPED, (Action.CLEAN_UP,)),
     },
     State.FAILING: {
+        Event.STEERED: Step(State.FAILING),
+        Event.FAILED: Step(State.FAILING),
         Event.HUP: Step(State.FAILING),
         Event.TERM: Step(State.FAILING),
-        Event.GONE: Step(State.STOPPED),
+        Event.GONE: Step(State.STOPPED, (Action.UNDO,)),
     },
     State.STOPPED: {},
 }
 
-START_LIMIT = 30.0
-"""Seconds from OPENED to ANSWERED: six ready limits of a worker, a third of systemd's own limit
-(DefaultTimeoutStartSec, 90 s)."""
+START_LIMIT = 60.0
+"""Seconds from OPENED to STEERED: six ready limits of a worker, and twice the 15 s that the xtables lock is waited for;
+two thirds of systemd's own limit (DefaultTimeoutStartSec, 90 s)."""
 
 
 @dataclass(slots=True)
@@ -119,7 +145,7 @@ class Service:
             raise LookupError(f"a service in state {self.state.name} knows no event {event.name}")
         if event is Event.OPENED:
             self.deadline = now + START_LIMIT
-        elif step.state is not State.STARTING:
+        elif step.state not in (State.STARTING, State.STEERING):
             self.deadline = None
         self.state = step.state
         return step.actions

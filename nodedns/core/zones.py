@@ -5,6 +5,7 @@ from zlib import crc32
 
 from nodedns.config import Zone
 
+Hosts = tuple[tuple[str, tuple[str, ...]], ...]
 FAILURE_TTL = 5  # seconds a failure is kept: RFC 9520 3.2 asks for 1 s at least, CoreDNS's `servfail` default is 5 s
 
 
@@ -14,8 +15,9 @@ def wire_name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
-def zone_tag(zone: Zone, zones: Sequence[Zone]) -> int:
-    """What an entry of the table was made under: the zone itself, and which names below it go elsewhere.
+def zone_tag(zone: Zone, zones: Sequence[Zone], hosts: Hosts = ()) -> int:
+    """What an entry of the table was made under: the zone itself, which names below it go elsewhere, and which of the
+    hosts file.
 
     An entry of another tag is a miss, so a zone whose upstreams or policy changed forgets what it knew and no other
     does.
@@ -23,7 +25,8 @@ def zone_tag(zone: Zone, zones: Sequence[Zone]) -> int:
     below = sorted(
         z.name for z in zones if z.name != zone.name and (zone.name == "." or z.name.endswith("." + zone.name))
     )
-    return crc32(repr((zone, below)).encode())
+    known = [host for host in hosts if zone.name == "." or f".{host[0]}".endswith(f".{zone.name}")]
+    return crc32(repr((zone, below, known)).encode())
 
 
 def policy(zone: Zone, tag: int, row: int) -> tuple[int, int, int, int, int, int, int]:

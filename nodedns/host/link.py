@@ -13,13 +13,11 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from nodedns.host.errors import ChangeError
+
 ALIAS = "nodedns"
 KINDS = ("dummy", "bridge")  # in the order in which they are tried
 Log = Callable[[str], object]
-
-
-class LinkError(Exception):
-    """The link cannot be had as wanted: what, where, what to do."""
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -44,11 +42,11 @@ def _create(ip: Any, name: str, log: Log) -> Any:
             if error.code == errno.EOPNOTSUPP:
                 continue
             advice = "CAP_NET_ADMIN is needed" if error.code == errno.EPERM else "look at ip link"
-            raise LinkError(f"node.interface: link {name} could not be added: {error}; {advice}") from error
+            raise ChangeError(f"node.interface: link {name} could not be added: {error}; {advice}") from error
         ip.link("set", index=ip.link_lookup(ifname=name)[0], ifalias=ALIAS)
         log(f"added link {name} ({kind})")
         return _find(ip, name)
-    raise LinkError(
+    raise ChangeError(
         f'node.interface: the kernel has no {" and no ".join(KINDS)}; node.interface = "none" uses your own link'
     )
 
@@ -74,26 +72,26 @@ def _add(ip: Any, name: str, index: int, address: str, log: Log) -> None:
         why = (
             "kube-proxy in IPVS mode holds it: listen on the link-local address alone" if other == "kube-ipvs0" else ""
         )
-        raise LinkError(
+        raise ChangeError(
             f"node.listen: {address} is on link {other} already; {why or 'take it from there, or set node.interface'}"
         )
     # nodad: an address that is still being looked for elsewhere cannot be answered from (RFC 4862 5.4)
     flags = {"flags": 0x02} if ":" in address else {}
     ip.addr("replace", index=index, address=address, prefixlen=128 if ":" in address else 32, **flags)
     if address not in set(_addresses(ip, index)):
-        raise LinkError(
+        raise ChangeError(
             f"node.listen: {address} was added to {name} and is not there; does NetworkManager manage {name}?"
         )
     log(f"added {address} to {name}")
 
 
 def converge(name: str, addresses: Sequence[str], log: Log) -> None:
-    """Makes the link have these addresses and no others. LinkError, and the machine as it was, when that cannot be."""
+    """Makes the link have these addresses and no others. ChangeError, and the machine as it was, when not."""
     with IPRoute() as ip:
         link = _find(ip, name)
         made = link is None
         if link is not None and _kind(link) not in KINDS:
-            raise LinkError(
+            raise ChangeError(
                 f"node.interface: {name} is a link of kind {_kind(link) or 'hardware'}; choose another name"
             )
         if link is None:
@@ -125,7 +123,21 @@ def remove(name: str, log: Log) -> None:
     """Takes the link away if it is ours; nothing to do is fine."""
     with IPRoute() as ip:
         link = _find(ip, name)
-        if link is None or link.get_attr("IFLA_IFALIAS") != ALIAS:
-            return
-        ip.link("del", index=link["index"])
-        log(f"removed link {name}")
+        if link is not None and _ours(link):
+            _delete(ip, link, log)
+
+
+def remove_all(log: Log) -> None:
+    """Takes every link of ours away, whatever its name."""
+    with IPRoute() as ip:
+        for link in filter(_ours, ip.get_links()):
+            _delete(ip, link, log)
+
+
+def _ours(link: Any) -> bool:
+    return bool(link.get_attr("IFLA_IFALIAS") == ALIAS)
+
+
+def _delete(ip: Any, link: Any, log: Log) -> None:
+    ip.link("del", index=link["index"])
+    log(f"removed link {link.get_attr('IFLA_IFNAME')}")

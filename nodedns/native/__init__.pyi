@@ -31,6 +31,7 @@ class Memory:
     """A shared mapping that outlives its descriptor and is inherited by fork. Supports the buffer protocol."""
 
     size: int
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def map_file(fd: int, size: int, writable: bool) -> Memory:
     """mmap(MAP_SHARED) of a file's first `size` octets. OSError as mmap(2)."""
@@ -40,7 +41,7 @@ def parse_query(packet: bytes, tcp: bool = False) -> tuple[int, bytes | None, by
     """(verdict, key, client): what a client's packet asks.
 
     key is None when no question could be parsed; client is the opaque record that render() and error() take. Verdicts
-    are wire.h's enum verdict: 0 OK, 1 DROP, 2 FORMERR, 3 NOTIMP, 4 BADVERS, 5 REFUSED, 6 ANY.
+    are wire.h's enum verdict: 0 OK, 1 DROP, 2 FORMERR, 3 NOTIMP, 4 BADVERS, 5 REFUSED, 6 ANY, 7 INVALID.
     """
 
 def make_query(key: bytes, id: int) -> bytes:
@@ -121,6 +122,9 @@ class Server:
     def flush(self) -> None: ...
     def store(self, entry: bytes) -> int:
         """Table.put, counted."""
+
+    def stale(self, key: bytes) -> bytes | None:
+        """The answer or denial of this configuration that may be given although it has expired; a live one, too."""
 
     def lookup(self, packet: bytes, peer: bytes) -> bytes | tuple[bytes, int, bytes]:
         """A TCP client's message: the answer, b"" for silence, or (key, zone, client) of a miss. peer: 16 octets of

@@ -22,6 +22,7 @@
     X(badvers, "queries with an EDNS version above 0")                                                 \
     X(transfer, "AXFR and IXFR, refused")                                                              \
     X(any, "ANY over UDP, answered by HINFO")                                                          \
+    X(invalid, "queries for names under invalid., answered NXDOMAIN")                                  \
     X(denied, "queries refused by `allow`")                                                            \
     X(ring_full, "queries refused because too many were pending")                                      \
     X(send_failed, "answers the kernel did not take")                                                  \
@@ -38,6 +39,7 @@
     X(upstream_errors, "attempts the network refused")                                                 \
     X(upstream_connects, "TCP connections opened to upstreams")                                        \
     X(exhausted, "questions given up after the last attempt")                                          \
+    X(stale, "questions answered by an expired entry, since no server answered well")                  \
     X(stored, "entries stored")                                                                        \
     X(put_lost, "entries not stored: another writer held the slot")                                    \
     X(too_big, "entries not stored: longer than a large slot")                                         \

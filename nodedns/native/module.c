@@ -119,7 +119,7 @@ static PyObject *py_error(PyObject *self, PyObject *args)
     uint8_t out[512];
     if (!PyArg_ParseTuple(args, "Iy#|I", &verdict, &client, &client_len, &ede) || !client_ok(client_len, client))
         return NULL;
-    if (verdict > QUERY_ANY || (verdict == QUERY_ANY && client->question_len < 5))
+    if (verdict > QUERY_INVALID || (verdict == QUERY_ANY && client->question_len < 5))
         return PyErr_Format(PyExc_ValueError, "no such verdict for this client: %u", verdict);
     return entry_bytes(out, wire_error(verdict, client, (uint16_t)ede, out));
 }

@@ -179,6 +179,22 @@ static PyObject *py_store(PyObject *self, PyObject *args)
     return PyLong_FromLong(v);
 }
 
+static PyObject *py_stale(PyObject *self, PyObject *args)
+{
+    struct server_object *o = server_of(self);
+    _Alignas(8) uint8_t out[TABLE_LARGE];
+    const char *data;
+    Py_ssize_t len;
+    if (!o || !PyArg_ParseTuple(args, "y#", &data, &len))
+        return NULL;
+    const struct table *t = &o->server->table;
+    const uint8_t *key = (const uint8_t *)data;
+    size_t n = len < 6 ? 0 : table_get_stale(t, key, (size_t)len, wire_hash(key, (size_t)len, t->seed), clock_boottime_ms(), out);
+    if (n && wire_entry_ok(out, n))
+        return PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)n);
+    Py_RETURN_NONE;
+}
+
 static uint8_t stream[65535]; /* under the GIL */
 
 static PyObject *py_lookup(PyObject *self, PyObject *args)
@@ -246,6 +262,7 @@ static PyMethodDef server_methods[] = {
     {"run", py_run, METH_NOARGS, NULL},         {"stop", py_stop, METH_NOARGS, NULL},
     {"drain", py_drain, METH_VARARGS, NULL},    {"answer", py_answer, METH_VARARGS, NULL},
     {"flush", py_flush, METH_NOARGS, NULL},     {"store", py_store, METH_VARARGS, NULL},
+    {"stale", py_stale, METH_VARARGS, NULL},
     {"lookup", py_lookup, METH_VARARGS, NULL},  {"render_tcp", py_render_tcp, METH_VARARGS, NULL},
     {"add", py_add, METH_VARARGS, NULL},        {"beat", py_beat, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};

@@ -3,7 +3,8 @@
 #include <string.h>
 
 const uint8_t VERDICT_COUNTER[] = {[QUERY_DROP] = C_silent,     [QUERY_FORMERR] = C_formerr,  [QUERY_NOTIMP] = C_notimp,
-                                          [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any};
+                                          [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any,
+                                          [QUERY_INVALID] = C_invalid};
 
 int server_allows(const struct server *s, const uint8_t *address)
 {

@@ -100,7 +100,7 @@ static size_t put_hinfo(uint8_t *out)
 size_t wire_error(enum verdict verdict, const struct client *client, uint16_t ede, uint8_t *out)
 {
     static const uint8_t rcode[] = {[QUERY_OK] = 2, [QUERY_DROP] = 0, [QUERY_FORMERR] = 1, [QUERY_NOTIMP] = 4, [QUERY_BADVERS] = 0,
-                                    [QUERY_REFUSED] = 5, [QUERY_ANY] = 0};
+                                    [QUERY_REFUSED] = 5, [QUERY_ANY] = 0, [QUERY_INVALID] = 3};
     if (verdict == QUERY_DROP)
         return 0;
     memset(out, 0, WIRE_HEADER);

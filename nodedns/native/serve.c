@@ -152,7 +152,8 @@ static void open_received(struct slot_page *page)
 /* This build's page for these sockets: a query must not be answered from another address than it came to. */
 static uint64_t slot_layout(const struct server *s)
 {
-    uint64_t h = wire_hash((const uint8_t *)"slot1", 5, sizeof(struct slot_page));
+    uint64_t h = wire_hash((const uint8_t *)"slot2", 5, sizeof(struct slot_page));
+    h = wire_hash((const uint8_t *)&(uint64_t){COUNTER_VALUES}, sizeof(uint64_t), h); /* a journal's items are counters by index */
     for (unsigned i = 0; i < s->sockets; i++) {
         struct sockaddr_in6 name = {0};
         socklen_t len = sizeof name;

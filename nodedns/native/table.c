@@ -137,7 +137,9 @@ void table_prefetch_slot(const struct table *t, uint64_t hash)
         }
 }
 
-size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out)
+/* The entry of `key` for which `fit` holds at `now`; inline, so that a hit has no call through a pointer. */
+static inline size_t find(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now,
+                   int (*fit)(const struct entry *, uint64_t), uint8_t *out)
 {
     uint64_t flushed = atomic_load_explicit(&t->header->flushed, memory_order_relaxed);
     uint32_t tag = tag_of(hash);
@@ -149,13 +151,27 @@ size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint
                 continue;
             size_t len = copy_out(b, way, slot_at(t, c, index, way), SLOT_SIZE[c], out);
             const struct entry *e = (const struct entry *)(const void *)out;
-            if (len && key_equals(out, key, key_len) && e->expires > now && e->inserted > flushed && own_row(t, out)) {
+            if (len && key_equals(out, key, key_len) && fit(e, now) && e->inserted > flushed && own_row(t, out)) {
                 note_hit(b, way);
                 return len;
             }
         }
     }
     return 0;
+}
+
+static int is_live(const struct entry *e, uint64_t now) { return e->expires > now; }
+
+static int is_usable(const struct entry *e, uint64_t now) { return e->stale_until > now && e->kind != KIND_FAILURE; }
+
+size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out)
+{
+    return find(t, key, key_len, hash, now, is_live, out);
+}
+
+size_t table_get_stale(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out)
+{
+    return find(t, key, key_len, hash, now, is_usable, out);
 }
 
 size_t table_read(const struct table *t, uint64_t index, uint8_t *out, unsigned *hits)

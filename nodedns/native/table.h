@@ -99,6 +99,8 @@ void table_prefetch_slot(const struct table *t, uint64_t hash);
  * Returns its length, 0 = miss. Entries of one key and different tags live side by side: while a reload goes from worker to
  * worker, old and new must not take each other's entries away. */
 size_t table_get(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out);
+/* The same for an answer or a denial that may be given although it has expired (RFC 8767); a live one will do, too. */
+size_t table_get_stale(const struct table *t, const uint8_t *key, size_t key_len, uint64_t hash, uint64_t now, uint8_t *out);
 /* Stores an entry made by entry.c. *evicted becomes 1 when a live entry of another key had to go. */
 enum put table_put(struct table *t, const uint8_t *blob, size_t len, uint8_t writer, uint32_t epoch, uint64_t now, int *evicted);
 /* Copies slot number `index` (0 .. table_slots()-1) into out; 0 = empty, being written, or damaged. *hits gets its hit count. */

@@ -42,6 +42,22 @@ static enum verdict verdict_of_type(uint16_t type, int tcp)
     return type == TYPE_ANY && !tcp ? QUERY_ANY : QUERY_OK;
 }
 
+/* `name` is "invalid." or below it. Labels are walked only when the octets say so: one label may hold another's length. */
+static int is_invalid(const uint8_t *name, size_t len)
+{
+    static const uint8_t top[] = "\7invalid";
+    uint8_t tail[sizeof top];
+    if (len < sizeof top || name[len - sizeof top] != top[0])
+        return 0;
+    name_lower(tail, name + len - sizeof top, sizeof top);
+    if (memcmp(tail, top, sizeof top) != 0)
+        return 0;
+    size_t at = 0;
+    while (at + sizeof top < len)
+        at += 1 + (size_t)name[at];
+    return at + sizeof top == len;
+}
+
 enum verdict wire_parse_query(const uint8_t *p, size_t len, int tcp, struct client *client)
 {
     if (len < WIRE_HEADER || (p[2] & 0x80))
@@ -70,7 +86,9 @@ enum verdict wire_parse_query(const uint8_t *p, size_t len, int tcp, struct clie
             return QUERY_FORMERR;
     if (at != len)
         return QUERY_FORMERR;
-    return version ? QUERY_BADVERS : by_type;
+    if (version || by_type != QUERY_OK)
+        return version ? QUERY_BADVERS : by_type;
+    return is_invalid(client->question, n) ? QUERY_INVALID : QUERY_OK;
 }
 
 size_t wire_key(const struct client *client, uint8_t *key)

@@ -46,7 +46,8 @@ enum verdict {
     QUERY_NOTIMP,  /* an opcode other than QUERY */
     QUERY_BADVERS, /* EDNS version above 0 (RFC 6891 6.1.3) */
     QUERY_REFUSED, /* AXFR, IXFR: a cache has no zone to transfer */
-    QUERY_ANY      /* ANY over UDP: a synthesised HINFO (RFC 8482 4.2) */
+    QUERY_ANY,     /* ANY over UDP: a synthesised HINFO (RFC 8482 4.2) */
+    QUERY_INVALID  /* a name under invalid.: NXDOMAIN without asking anybody (RFC 6761 6.4). The self-probe's question */
 };
 
 /* Client flags, kept to write the answer. */
@@ -68,7 +69,7 @@ struct entry {
     uint64_t hash;        /* wire_hash() of the key */
     uint64_t inserted;    /* ms of CLOCK_BOOTTIME, as are the next two */
     uint64_t expires;
-    uint64_t stale_until; /* = expires until serve-stale comes */
+    uint64_t stale_until; /* >= expires; until then it may be given when no server answers (RFC 8767) */
     uint32_t zone_tag;    /* which configuration of the zone made it: an entry of another tag is a miss */
     uint16_t zone;        /* row of the zone in the configuration and the counters page */
     uint16_t wire_len;

@@ -39,11 +39,16 @@ class Store:
 
     def adopt(self, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int | None:
         """The stored socket of that slot and address, None when there is none that is what its name says."""
-        fds = self.held.get(name_of(kind, slot, endpoint))
-        if not fds or not _is(fds[0], kind, endpoint):
-            return None
-        self.adopted += 1
-        return fds.pop(0)
+        name = name_of(kind, slot, endpoint)
+        fds = self.held.pop(name, [])
+        right = next((fd for fd in fds if _is(fd, kind, endpoint)), None)
+        if fds != [right]:
+            # A name is all that FDSTOREREMOVE= takes, so what is right goes with the rest, and is stored again.
+            self._remove(name, [fd for fd in fds if fd != right])
+            if right is not None:
+                keep(right, kind, slot, endpoint)
+        self.adopted += right is not None
+        return right
 
     def has(self, endpoint: Endpoint) -> bool:
         """Is a socket of this address among them? Then it is we who hold the port."""
@@ -53,18 +58,22 @@ class Store:
     def remove_rest(self) -> None:
         """Closes what nobody adopted, here and with systemd."""
         for name, fds in self.held.items():
-            for fd in fds:
-                log(NOTICE, f"stored socket {name or fd} is of another config: removed")
-                os.close(fd)
-            if fds:
-                systemd.notify("FDSTOREREMOVE=1", f"FDNAME={name}")
+            self._remove(name, fds)
         self.held.clear()
+
+    def _remove(self, name: str, fds: list[int]) -> None:
+        for fd in fds:
+            log(NOTICE, f"stored socket {name or fd} is of another config: removed")
+            os.close(fd)
+        if fds:
+            systemd.notify("FDSTOREREMOVE=1", f"FDNAME={name}")
 
 
 def keep(fd: int, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> None:
     """Hands a copy of the socket to systemd; without systemd, nothing."""
     if os.environ.get("NOTIFY_SOCKET"):
-        systemd.notify("FDSTORE=1", f"FDNAME={name_of(kind, slot, endpoint)}", fds=(fd,))
+        # FDPOLL=0: a socket with an error pending is still ours; systemd would drop it from the store.
+        systemd.notify("FDSTORE=1", f"FDNAME={name_of(kind, slot, endpoint)}", "FDPOLL=0", fds=(fd,))
 
 
 def _is(fd: int, kind: socket.SocketKind, endpoint: Endpoint) -> bool:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,23 +11,22 @@ from functools import partial
 from nodedns import native
 from nodedns.config import Config, Endpoint
 from nodedns.core import slots
-from nodedns.core.beats import Watch
 from nodedns.core.service import Action, Event, Service, State
-from nodedns.supervisor import machine, memory, sockets, systemd
+from nodedns.supervisor import memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
+from nodedns.supervisor.health import Health
 from nodedns.supervisor.log import ERROR, INFO, NOTICE, WARNING, log
+from nodedns.supervisor.machine import Machine
+from nodedns.supervisor.monitor import Monitor
+from nodedns.supervisor.named_files import NamedFiles
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.probe import Probe
-from nodedns.supervisor.pulse import Pulse
 from nodedns.supervisor.reload import Outcome, Steps, reload
 from nodedns.supervisor.spawn import SIGNALS, run_example, run_worker
 from nodedns.supervisor.status import Status
-from nodedns.supervisor.workers import Role, Worker
+from nodedns.supervisor.workers import Role, Worker, worker_count
 from nodedns.worker.job import Job
-
-MAX_AUTO_WORKERS = 4
-"""Of `workers = "auto"`: at 5 us a hit, four answer more than all pods of a node ask, and each costs memory."""
 
 _NO_SOCKETS = sockets.SlotSockets((), ())
 _MEANING = {signal.SIGHUP: Event.HUP, signal.SIGINT: Event.TERM, signal.SIGTERM: Event.TERM}
@@ -54,11 +54,6 @@ def serve(
         heard.close()
 
 
-def worker_count(config: Config) -> int:
-    """The number of worker slots, at least one."""
-    return config.node.workers or min(MAX_AUTO_WORKERS, len(os.sched_getaffinity(0)))
-
-
 class Supervisor:
     """The service of one run directory. Opens all it needs when built (HostError), serves in run()."""
 
@@ -74,34 +69,49 @@ class Supervisor:
     ) -> None:
         self.load, self.config, self.announce, self.worker_main, self.heard = load, config, announce, worker_main, heard
         count = worker_count(config)
+        self.poller = Poller()
+        self.machine = Machine(config, self.poller, self._fire)
         self.lock_fd = memory.lock(config.node.run_dir)
         store = Store()
         self.alive_fd = memory.await_orphans(config.node.run_dir, slots.LEAVE_LIMIT)
-        machine.set_up(config)
-        if example:
-            sockets.check_free(config.zones[0].forward[0], "the example cluster")
-        listening = sockets.open_slots(config.node.listen, count, store)
-        store.remove_rest()
-        self.shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
+        listening = self._open(store, count, example)
+        # Nobody ever writes to it: its write end is closed when the kernel has ended this process, however that came.
+        self.life_fd, self._life = os.pipe2(os.O_CLOEXEC)
+        self.poller.watch(heard.fd, self._hear)
+        self.workers = [self._worker(f"worker {number}", number, group) for number, group in enumerate(listening)]
+        self.canary = self._worker("canary", count, _NO_SOCKETS)
+        self.needed = [*self.workers, *([self._example()] if example else [])]
+        self.monitor: Monitor | None = None
+        if self.machine.plan.steered:
+            self.monitor = Monitor(config, self.poller, (self.life_fd, self.alive_fd), self.machine.know)
+        self.children = [*self.needed, self.canary, *([self.monitor.worker] if self.monitor else [])]
+        self.service = Service()
+        self.status = Status(config.node.run_dir, store.adopted)
+        self.probe: Probe | None = None
+        self.health = Health(self.poller, self.shared.counters, self.workers, self.machine, self.monitor)
+        self.steps: Steps | None = None
+        self.outcome = Outcome(None)
+        self.files = NamedFiles(config)
+        self.hup_kept, self.code = False, 0
+
+    def _open(self, store: Store, count: int, example: bool) -> list[sockets.SlotSockets]:
+        """Link, sockets, shared memory. HostError when one cannot be had, and then no new link is left."""
+        config = self.config
+        self.machine.set_up()
+        try:
+            if example:
+                sockets.check_free(config.zones[0].forward[0], "the example cluster")
+            listening = sockets.open_slots(config.node.listen, count, store)
+            store.remove_rest()
+            self.shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
+        except HostError:
+            self.machine.undo()
+            raise
         self.table = native.Table(self.shared.table)
         # No worker of a former parent is left, and nobody was there to raise their epochs.
         for number in range(count + 1):
             self.table.raise_epoch(number)
-        # Nobody ever writes to it: its write end is closed when the kernel has ended this process, however that came.
-        self.life_fd, self._life = os.pipe2(os.O_CLOEXEC)
-        self.poller = Poller()
-        self.poller.watch(heard.fd, self._hear)
-        self.workers = [self._worker(f"worker {number}", number, group) for number, group in enumerate(listening)]
-        self.canary = self._worker("canary", count, _NO_SOCKETS)
-        self.children = [*self.workers, self.canary, *([self._example()] if example else [])]
-        self.service = Service()
-        self.status = Status(config.node.run_dir)
-        self.probe: Probe | None = None
-        self.pulse: Pulse | None = None
-        self.watch: Watch | None = None
-        self.steps: Steps | None = None
-        self.outcome = Outcome(None)
-        self.hup_kept, self.code = False, 0
+        return listening
 
     def _worker(self, name: str, number: int, group: sockets.SlotSockets) -> Worker:
         def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
@@ -136,8 +146,8 @@ class Supervisor:
     def _patience(self) -> float | None:
         """Seconds until the next deadline, None when there is none."""
         deadlines = [child.slot.deadline for child in self.children]
-        deadlines += [self.service.deadline, *(timed.deadline for timed in (self.probe, self.pulse) if timed)]
-        deadlines.append(self.watch.due if self.watch else None)
+        deadlines += [self.service.deadline, self.machine.deadline, self.health.deadline, self.files.due]
+        deadlines.append(self.probe.deadline if self.probe else None)
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -162,10 +172,10 @@ class Supervisor:
                 child.fire(slots.Event.TIMEOUT)
         if self.probe and self.probe.deadline <= now:
             self.probe.ask(now)
-        if self.pulse and self.pulse.deadline <= now:
-            self.pulse.beat(now)
-        if self.watch and self.watch.due <= now:
-            self._look_at_beats(self.watch, now)
+        self.machine.take_time(now)
+        self.health.take_time(now)
+        if self.files.changed(now):
+            self._fire(Event.HUP)
         if self.service.deadline is not None and self.service.deadline <= now:
             self._fire(Event.TIMEOUT)
 
@@ -173,7 +183,7 @@ class Supervisor:
         """Events that are a state of several things at once."""
         if self.service.state is State.STARTING:
             if self.probe is None:
-                if all(child.state is slots.State.SERVING for child in self.children if child is not self.canary):
+                if all(child.state is slots.State.SERVING for child in self.needed):
                     self._fire(Event.SERVING)
             elif self.probe.answered:
                 self.probe = None
@@ -187,7 +197,8 @@ class Supervisor:
 
     def _write_status(self) -> None:
         try:
-            self.status.write(self.service.state, self.config, self.workers)
+            more = self.machine.report() | {"monitor": self.monitor.report() if self.monitor else None}
+            self.status.write(self.service.state, self.config, self.workers, more)
         except OSError as error:
             log(WARNING, f"{self.status.run_dir}/status.json: {error.strerror}")
 
@@ -203,14 +214,17 @@ class Supervisor:
         if self.probe:
             self.probe.close()
         self.probe = None
-        if self.pulse:
-            self.pulse.close()
-        self.pulse = self.watch = None
+        self.health.close()
         for child in self.children:
             child.fire(slots.Event.STOP)
 
     def _ask(self, *endpoints: Endpoint) -> Probe:
         self.probe = Probe(self.poller, endpoints, time.monotonic())
+        return self.probe
+
+    def _ask_canary(self, endpoint: Endpoint) -> Probe:
+        """Which has one socket."""
+        self.probe = Probe(self.poller, [endpoint], time.monotonic(), (socket.SOCK_DGRAM,))
         return self.probe
 
     def _say_ready(self) -> None:
@@ -219,19 +233,8 @@ class Supervisor:
         systemd.notify(systemd.READY, f"STATUS={len(self.workers)} workers serve {listen}")
         log(INFO, f"{len(self.workers)} workers serve {listen}")
 
-    def _look_at_beats(self, watch: Watch, now: float) -> None:
-        pairs = native.read_beats(self.shared.counters, len(self.workers))
-        beats = {slot: min(pair) / 1000 for slot, pair in enumerate(pairs)}
-        serving = {s: w.changed for s, w in enumerate(self.workers) if w.state is slots.State.SERVING}
-        hung = watch.look(now, beats, serving)
-        if hung is not None:
-            self.workers[hung].fire(slots.Event.HUNG)
-
     def _feel_pulse(self) -> None:
-        self.watch = Watch(time.monotonic())
-        if systemd.watchdog() and self.pulse is None:
-            good = partial(systemd.notify, systemd.WATCHDOG)
-            self.pulse = Pulse(self.poller, self.config.node.listen, good, time.monotonic())
+        self.health.start(self.config.node.listen)
 
     def _keep_hup(self) -> None:
         self.hup_kept = True
@@ -244,11 +247,15 @@ class Supervisor:
     def _reload(self) -> None:
         systemd.notify(systemd.reloading())
         log(NOTICE, "reload")
-        self.steps = reload(self.load, self.config, self.workers, self.canary, self._ask)
+        self.steps = reload(self.load, self.config, self.workers, self.canary, self._ask_canary)
         self._resume()
 
     def _adopt(self) -> None:
         self.config = self.outcome.config or self.config
+        self.machine.follow(self.config)
+        self.files.follow(self.config)
+        if self.monitor:
+            self.monitor.follow(self.config)
         self.status.note_reload(())
 
     def _report(self) -> None:
@@ -258,13 +265,12 @@ class Supervisor:
 
     def _clean_up(self) -> None:
         """A restart keeps link and run files: the cache is warm, and what the workers had in hand is answered."""
-        if not systemd.restarting():
-            machine.tear_down(self.config)
+        if not self.machine.tear_down():
             memory.remove(self.config.node.run_dir)
 
     def _fail(self) -> None:
         self.code = 1
-        silent = [child.name for child in self.children if child.state is not slots.State.SERVING]
+        silent = [child.name for child in self.needed if child.state is not slots.State.SERVING]
         who = self.probe.silent if self.probe else ", ".join(silent)
         log(ERROR, f"not ready in time: no answer from {who}; the lines above say why")
 
@@ -272,6 +278,7 @@ class Supervisor:
 _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {
     Action.START_WORKERS: Supervisor._start_workers,
     Action.PROBE: lambda service: service._ask(*service.config.node.listen),
+    Action.STEER: lambda service: service.machine.steer(),
     Action.SAY_READY: Supervisor._say_ready,
     Action.FEEL_PULSE: Supervisor._feel_pulse,
     Action.ANNOUNCE: lambda service: service.announce(),
@@ -281,7 +288,9 @@ _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {
     Action.ADOPT: Supervisor._adopt,
     Action.REPORT: Supervisor._report,
     Action.SAY_STOPPING: lambda _: systemd.notify(systemd.STOPPING),
+    Action.RELEASE: lambda service: service.machine.release(),
     Action.FAIL: Supervisor._fail,
     Action.STOP_WORKERS: Supervisor._stop_workers,
     Action.CLEAN_UP: Supervisor._clean_up,
+    Action.UNDO: lambda service: service.machine.undo(),
 }

@@ -1,55 +1,217 @@
-"""The host room, from the parent: each change is made by a child that lives as long as the change takes.
+"""The machine as the parent sees it: link and rules, made, looked after and given back by the host room's children."""
 
-pyroute2 costs 22 MB resident; the parent must not keep them for a link that is made once.
-"""
+import errno
+import time
+from collections.abc import Callable
 
-import os
-import select
-
-from nodedns.config import Config
+from nodedns.config import Config, Endpoint
+from nodedns.core.plan import plan, stays_open
+from nodedns.core.repair import Repair
+from nodedns.core.service import Event
+from nodedns.supervisor import memo, systemd, task
 from nodedns.supervisor.errors import HostError
-from nodedns.supervisor.log import INFO, log
-from nodedns.supervisor.spawn import fork, run_host
+from nodedns.supervisor.log import ERROR, NOTICE, WARNING, log
+from nodedns.supervisor.netlink import Ears, SignOfLife
+from nodedns.supervisor.poller import Poller
 
-LIMIT_MS = 10_000
-"""A link and sixteen addresses take half a second, pyroute2's import most of it."""
-
-
-def addresses(config: Config) -> tuple[str, ...]:
-    """Listen addresses that the link is to carry: loopback has its own, and with "none" the operator sees to it."""
-    if config.node.interface == "none":
-        return ()
-    found = dict.fromkeys(endpoint.address for endpoint in config.node.listen)
-    return tuple(address for address in found if address != "::1" and not address.startswith("127."))
+SLOW = 10.0
+"""Seconds between looks that nothing has given a reason for: legacy iptables sends no event."""
 
 
-def set_up(config: Config) -> None:
-    """Makes link and addresses as wanted. HostError when that cannot be; nothing is left half made then."""
-    if wanted := addresses(config):
-        _run("converge", config.node.interface, wanted)
+def _ears(link: str) -> Ears:
+    try:
+        return Ears(link)
+    except OSError as error:
+        hint = "CAP_NET_ADMIN is needed" if error.errno == errno.EPERM else "does the kernel have nf_tables?"
+        raise HostError(f"netlink: {error.strerror}; {hint}") from error
 
 
-def tear_down(config: Config) -> None:
-    """Takes the link away, if it is ours."""
-    if addresses(config):
-        _run("remove", config.node.interface, ())
+class Machine:
+    """`fire` tells the service that rules are in place (STEERED), gone (RELEASED), or cannot be had (FAILED)."""
 
+    def __init__(self, config: Config, poller: Poller, fire: Callable[[Event], None]) -> None:
+        self._poller, self._fire = poller, fire
+        self._fallback = memo.load()
+        self._config, self.plan = config, plan(config, self._fallback)
+        self._running: task.Task | None = None
+        self._waiting: tuple[str, task.Done] | None = None
+        self._sign: SignOfLife | None = None
+        self._ears: Ears | None = None
+        self.repair = Repair(SLOW, float("inf"))
+        self.alive = False  # packets are steered to us
+        self._made = False
+        self._stop_keeps: bool | None = None  # known once a stop has begun
 
-def _run(verb: str, name: str, wanted: tuple[str, ...]) -> None:
-    child = fork("host", lambda ready_fd, _go_fd: run_host(verb, name, wanted, ready_fd), (), go=True)
-    poll = select.poll()
-    poll.register(child.pidfd, select.POLLIN)
-    if not poll.poll(LIMIT_MS):
-        os.kill(child.pid, 9)
-        poll.poll()
-    death = child.reap()
-    said = os.read(child.ready_fd, 65536).decode(errors="replace").splitlines()
-    for fd in (child.pidfd, child.ready_fd, child.go_fd):
-        os.close(fd)
-    failed = death is None or not death.clean
-    for line in said[:-1] if failed else said:
-        log(INFO, line)
-    if failed:
-        raise HostError(
-            said[-1] if said else f"the host child of {verb} {name} ended: {death.text if death else 'not'}"
-        )
+    def set_up(self) -> None:
+        """What the sockets and the first question need. HostError when it cannot be had."""
+        if self.plan.addresses or self.plan.steered:
+            self._ears = _ears(self.plan.link)
+            changes = task.run("set_up", self.plan)
+            self._heed()
+            for fd in self._ears.fds:
+                self._poller.watch(fd, self._hear)
+            self._made = any(change.startswith(("added link", "wrote nftables table")) for change in changes)
+
+    def undo(self) -> None:
+        """After a start that failed: where link or table were not there before, all goes again. What a former life has
+        left stays: it is what clients are served by."""
+        if self._made:
+            task.run("unsteer", self.plan)
+            task.run("lower_link", self.plan)
+
+    def tear_down(self) -> bool:
+        """At the very end: the link goes, unless who comes next needs it. Does anything stay?"""
+        if self._keeps():
+            return True
+        if self.plan.addresses and not self._open():
+            task.run("lower_link", self.plan)
+        return False
+
+    def _keeps(self) -> bool:
+        """A restart leaves all as it is. systemd is asked once: its job may be over the next time."""
+        if self._stop_keeps is None:
+            self._stop_keeps = systemd.restarting()
+        return self._stop_keeps
+
+    def _open(self) -> bool:
+        return stays_open(self._config, self.plan)
+
+    def steer(self) -> None:
+        """Begins to send packets here: everything answers now."""
+        if self._ears is None:  # nothing on this machine is ours
+            self._fire(Event.STEERED)
+            return
+        self._give_sign()
+        self._begin("steer", self._steered)
+
+    def _steered(self, _changes: list[str], problem: str) -> None:
+        if problem:
+            log(ERROR, problem)
+            self._fire(Event.FAILED)
+            return
+        self._give_sign()
+        self._heed()
+        self.repair.done(time.monotonic(), changed=False)
+        self._fire(Event.STEERED)
+
+    def _heed(self) -> None:
+        """What others do is heard from now on; what was heard until now was of our own doing."""
+        if self._ears:
+            self._ears.learn()
+            self._ears.ours()
+
+    def good(self) -> None:
+        """Every listen address has just answered."""
+        if not self._stopping:
+            self._give_sign()
+
+    def _give_sign(self) -> None:
+        if not self.plan.steered:
+            return
+        self._sign = self._sign or SignOfLife(self.plan.steered, self.plan.hold)
+        self.alive = True
+        if problem := self._sign.give():
+            log(WARNING, f"the sign of life was not taken: {problem}; the rules are looked after")
+            self.repair.hint(time.monotonic())
+
+    def report(self) -> dict[str, object]:
+        """For status.json. `alive`: queries are steered to us."""
+        return {
+            "link": self.plan.link or None,
+            "rules": {
+                "netfilter": self.plan.netfilter,
+                "steered": [str(at) for at in self.plan.steered],
+                "alive": self.alive,
+                "fallback": [str(at) for at in self.plan.fallback],
+            },
+            "repairs": self.repair.count,
+        }
+
+    def bad(self) -> None:
+        """One has not. Packets go to the fallback when that has lasted for `fail_open_after`."""
+        self.alive = False
+
+    def follow(self, config: Config) -> None:
+        """A reload's config is in force."""
+        self._config = config
+        self._replan()
+
+    def know(self, fallback: tuple[Endpoint, ...]) -> None:
+        """What kube-dns's endpoints are now."""
+        if fallback != self._fallback:
+            self._fallback = fallback
+            memo.save(fallback)
+            self._replan()
+
+    def _replan(self) -> None:
+        wanted = plan(self._config, self._fallback)
+        if wanted == self.plan:
+            return
+        if self._sign and wanted.hold != self.plan.hold:
+            self._sign.close()
+            self._sign = SignOfLife(wanted.steered, wanted.hold)
+        self.plan = wanted
+        if self._ears:
+            self.repair.hint(time.monotonic())
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop_keeps is not None
+
+    @property
+    def deadline(self) -> float | None:
+        """When there is something to do, in seconds of the monotonic clock."""
+        return self._running.deadline if self._running else None if self._stopping else self.repair.due
+
+    def take_time(self, now: float) -> None:
+        """Looks after what is ours, when it is time; ends a look that takes too long."""
+        if self.deadline is None or self.deadline > now:
+            return
+        if self._running:
+            self._running.deadline = float("inf")
+            self._running.kill()
+        elif self._ears:
+            self._begin("repair", self._repaired)
+
+    def _hear(self) -> None:
+        if self._ears and self._ears.ours() and not self._running:
+            self.repair.hint(time.monotonic())
+
+    def _repaired(self, changes: list[str], problem: str) -> None:
+        if problem:
+            log(ERROR, problem)
+        before = self.repair.streak
+        self.repair.done(time.monotonic(), changed=bool(changes or problem))
+        if self.repair.streak > before >= 5:
+            log(NOTICE, f"another agent keeps undoing our link or rules: put right {self.repair.streak} times in a row")
+        self._heed()
+
+    def release(self) -> None:
+        """Before the workers leave: packets go elsewhere from now on, in one step. A restart leaves all as it is."""
+        if self._keeps() or not self.plan.steered:
+            self._released([], "")
+        else:
+            self._begin("let_go" if self._open() else "unsteer", self._released)
+
+    def _released(self, _changes: list[str], problem: str) -> None:
+        if problem:
+            log(ERROR, problem)
+        self._fire(Event.RELEASED)
+
+    def _begin(self, verb: str, done: task.Done) -> None:
+        """One at a time: two would undo each other."""
+        if self._running:
+            self._waiting = (verb, done)
+            return
+
+        def over(changes: list[str], problem: str) -> None:
+            self._running = None
+            done(changes, problem)
+            if self._waiting and not self._running:
+                following, self._waiting = self._waiting, None
+                self._begin(*following)
+
+        try:
+            self._running = task.start(self._poller, verb, self.plan, self.alive, over)
+        except OSError as error:
+            over([], f"{verb}: cannot fork: {error.strerror}")

@@ -91,7 +91,7 @@ def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
     """
     return Shared(
         _mapped(f"{run_dir}/cache", cache_size, native.table_check, _format_table),
-        _mapped(f"{run_dir}/counters", native.counters_size(slots)),
+        _mapped(f"{run_dir}/counters", native.counters_size(slots), _check_counters, _label_counters),
         _mapped(f"{run_dir}/slots", native.SLOT_SIZE * slots),
     )
 
@@ -127,6 +127,22 @@ def remove(run_dir: str) -> None:
 def _format_table(memory: native.Memory) -> None:
     # Random for each file: who cannot guess it cannot aim names at one bucket.
     native.table_format(memory, int.from_bytes(os.urandom(8)))
+
+
+def _counters_label() -> bytes:
+    """What the counters' first page (COUNTERS_HEADER in counters.h) says of the rest: the names, in their order."""
+    return " ".join(("counters:", *native.COUNTER_NAMES, "zone:", *native.ZONE_COUNTER_NAMES, "\n")).encode()
+
+
+def _check_counters(memory: native.Memory) -> str | None:
+    """Two builds may agree on the size and not on what is counted where."""
+    label = _counters_label()
+    return None if bytes(memoryview(memory)[: len(label)]) == label else "other counters"
+
+
+def _label_counters(memory: native.Memory) -> None:
+    label = _counters_label()
+    memoryview(memory)[: len(label)] = label
 
 
 def _accept(_memory: native.Memory) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _FILES = {
     (socket.AF_INET, socket.SOCK_DGRAM): "udp",
@@ -14,20 +15,34 @@ _FILES = {
 _CLOSE_STATES = {"06", "08"}  # TIME_WAIT and CLOSE_WAIT hold no listening port (include/net/tcp_states.h)
 
 
-def owner(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> str | None:
-    """ "pid 812 (dnsmasq)" for the socket on `address` or on any address, None when it cannot be found (or seen: not
-    root)."""
+class Owner(NamedTuple):
+    """A process; prints as "pid 812 (dnsmasq)"."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.name})"
+
+
+def owners(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[Owner]:
+    """Who has a socket on `address` or on any address; nobody when it cannot be seen (not root)."""
     inodes = set(_inodes(family, kind, address, port))
     if family == socket.AF_INET:  # an IPv6 wildcard socket takes IPv4 as well
         inodes |= set(_inodes(socket.AF_INET6, kind, f"::ffff:{address}", port))
     for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
         # A process may end while it is looked at, and another user's is not ours to read.
         with contextlib.suppress(OSError):
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") in inodes:
-                    with open(f"/proc/{pid}/comm", "rb") as file:
-                        return f"pid {pid} ({file.read().decode(errors='replace').strip()})"
-    return None
+            if any(_target(f"/proc/{pid}/fd/{fd}") in inodes for fd in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/comm", "rb") as file:
+                    yield Owner(int(pid), file.read().decode(errors="replace").strip())
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""  # closed meanwhile, such as our own look into our own directory
 
 
 def _inodes(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The parent's one wait: descriptors and what to call when they are readable, signals among them."""
 
+import math
 import os
 import select
 import signal
@@ -32,9 +33,9 @@ class Poller:
         os.close(fd)
 
     def wait(self, seconds: float | None) -> None:
-        """Waits for at least one descriptor or `seconds` (None: for ever), then calls the handlers."""
+        """Waits for at least one descriptor or `seconds` (None or infinity: for ever), then calls the handlers."""
         # Rounded up: woken a little early, a timer would be found not due and the loop would spin until it is.
-        timeout = None if seconds is None else max(0, int(seconds * 1000) + 1)
+        timeout = None if seconds is None or seconds == math.inf else max(0, int(seconds * 1000) + 1)
         for fd, _ in self._poll.poll(timeout):
             handler = self._handlers.get(fd)
             if handler:

@@ -1,7 +1,8 @@
 """The service's pulse: every second one question to each listen address; an answer from all of them is a good second.
 
-What hangs on it: WATCHDOG=1. A service that answers nobody must not tell systemd that it is well, whatever its
-processes look like; systemd then restarts it, and the sockets in its store keep queueing meanwhile.
+What hangs on it: WATCHDOG=1, and the sign of life without which the kernel sends queries elsewhere. A service that
+answers nobody must not say that it is well, whatever its processes look like; systemd then restarts it, and the sockets
+in its store keep queueing meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ EVERY = 1.0
 class Pulse:
     """Asks for as long as it lives. `deadline` is when there is something to do, in seconds of the caller's clock."""
 
-    def __init__(self, poller: Poller, listen: Sequence[Endpoint], good: Callable[[], object], now: float) -> None:
-        self._poller, self._listen, self._good = poller, listen, good
+    def __init__(self, poller: Poller, listen: Sequence[Endpoint], judge: Callable[[bool], object], now: float) -> None:
+        self._poller, self._listen, self._judge = poller, listen, judge
         self._probe: Probe | None = None
         self.missed = 0  # seconds in a row without an answer from all
         self.deadline = now
@@ -28,8 +29,7 @@ class Pulse:
         if self._probe is not None:
             self.missed = 0 if self._probe.answered else self.missed + 1
             self._probe.close()
-            if not self.missed:
-                self._good()
+            self._judge(not self.missed)
         self.deadline = now + EVERY
         self._probe = Probe(self._poller, self._listen, now)
 

@@ -14,7 +14,7 @@ from nodedns.config import Endpoint
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store, keep
 from nodedns.supervisor.log import WARNING, log
-from nodedns.supervisor.owner import owner
+from nodedns.supervisor.owner import owners
 
 # Not all of these have names in the socket module of Python 3.11 (linux/in.h, linux/in6.h, asm-generic/socket.h).
 IP_FREEBIND = 15
@@ -107,7 +107,7 @@ def _bind_alone(endpoint: Endpoint, kind: socket.SocketKind) -> None:
 def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str:
     where = f"{_KIND[kind]} {endpoint}"
     if error.errno == errno.EADDRINUSE:
-        who = owner(family_of(endpoint), kind, endpoint.address, endpoint.port)
+        who = next(owners(family_of(endpoint), kind, endpoint.address, endpoint.port), None)
         advice = f"stop {who}" if who else "find who has it (as root: ss -lnup, ss -lntp)"
         return f"{where} is taken by another process; {advice}, or choose another address"
     if error.errno == errno.EADDRNOTAVAIL:

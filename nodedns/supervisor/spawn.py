@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from nodedns.config import Config
+from nodedns.core.plan import Plan
 from nodedns.supervisor.log import ERROR, log
 from nodedns.supervisor.privileges import drop
 from nodedns.worker.job import Job
@@ -152,19 +154,25 @@ def run_example(address: str, port: int, ready_fd: int, life_fd: int) -> int:
     return 0
 
 
-def run_host(verb: str, name: str, addresses: tuple[str, ...], say_fd: int) -> int:
+def run_monitor(config: Config, say_fd: int, ready_fd: int, go_fd: int, life_fd: int) -> int:
+    """The monitor's life; its exit code."""
+    drop()
+    from nodedns.monitor.main import run
+
+    return run(config, say_fd, ready_fd, go_fd, life_fd)
+
+
+def run_host(verb: str, plan: Plan, alive: bool, say_fd: int) -> int:
     """One change to the machine; its exit code. What was done goes to `say_fd`, and last the reason if it failed."""
-    from nodedns.host import link
+    from nodedns.host.apply import VERBS
+    from nodedns.host.errors import ChangeError
 
     def say(line: str) -> None:
         os.write(say_fd, f"{line}\n".encode())
 
     try:
-        if verb == "converge":
-            link.converge(name, addresses, say)
-        else:
-            link.remove(name, say)
-    except link.LinkError as error:
+        VERBS[verb](plan, alive, say)
+    except (ChangeError, OSError) as error:
         say(str(error))
         return 1
     return 0

@@ -21,9 +21,10 @@ def boottime_ms() -> int:
 @dataclass(slots=True)
 class Status:
     """Writes status.json whenever it would differ. `reloads` counts ended ones; `reload_problems` are the last
-    one's."""
+    one's. `adoptions`: sockets taken over from systemd's store at the start."""
 
     run_dir: str
+    adoptions: int = 0
     since: int = field(default_factory=boottime_ms)
     reloads: int = 0
     reload_at: int = 0
@@ -39,12 +40,12 @@ class Status:
         self.reload_ok = not problems
         self.reload_problems = problems
 
-    def write(self, state: State, config: Config, workers: Sequence[Worker]) -> None:
-        """Replaces the file as a whole, so that a reader never sees half of it. OSError when the directory is gone or
-        full."""
+    def write(self, state: State, config: Config, workers: Sequence[Worker], more: dict[str, Any]) -> None:
+        """Replaces the file as a whole, `more` at its end, so that a reader never sees half of it. OSError when the
+        directory is gone or full."""
         if state is not self._state:
             self._state, self.since = state, boottime_ms()
-        text = json.dumps(self._content(state, config, workers))
+        text = json.dumps(self._content(state, config, workers) | more)
         if text == self._written:
             return
         path = f"{self.run_dir}/status.json"
@@ -61,7 +62,9 @@ class Status:
             "state": state.name,
             "since": self.since,
             "listen": [str(endpoint) for endpoint in config.node.listen],
+            "forward": [{"name": zone.name, "forward": [str(at) for at in zone.forward]} for zone in config.zones],
             "workers": [_worker(number, worker) for number, worker in enumerate(workers)],
+            "adoptions": self.adoptions,
             "reload": {
                 "count": self.reloads,
                 "at": self.reload_at,

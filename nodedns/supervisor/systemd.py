@@ -29,12 +29,13 @@ def watchdog() -> float | None:
     return int(usec) / 1e6 if usec.isdigit() and pid in ("", str(os.getpid())) else None
 
 
-def restarting() -> bool:
-    """Is a restart of our unit under way, rather than a stop? SIGTERM looks the same, systemd's job does not."""
+def restarting(cgroup: str = "/proc/self/cgroup") -> bool:
+    """Is a restart of our unit, which `cgroup` names, under way, rather than a stop? SIGTERM looks the same, systemd's
+    job does not."""
     if not os.environ.get("NOTIFY_SOCKET"):
         return False
     try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
+        with open(cgroup, encoding="ascii") as file:
             unit = file.read().strip().rpartition("/")[2]
         jobs = _output("systemctl", "list-jobs", "--no-legend", "--plain")
     except OSError as error:

@@ -17,6 +17,14 @@ from nodedns.supervisor.spawn import Child, Death, fork
 _SAYS = {ord("w"): Event.WARM, ord("s"): Event.SERVES}
 _ASKED = {State.HANDING, State.LEAVING, State.STOPPING}
 
+MAX_AUTO_WORKERS = 4
+"""Of `workers = "auto"`: at 5 us a hit, four answer more than all pods of a node ask, and each costs memory."""
+
+
+def worker_count(config: Config) -> int:
+    """The number of worker slots, at least one."""
+    return config.node.workers or min(MAX_AUTO_WORKERS, len(os.sched_getaffinity(0)))
+
 
 @dataclass(frozen=True, slots=True)
 class Role:

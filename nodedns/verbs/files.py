@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from nodedns import config
 from nodedns.config import Config, ConfigError, Endpoint, Problem, Zone
+from nodedns.core import local
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
 DEFAULT_RUN_DIR = "/run/nodedns"
@@ -38,7 +39,8 @@ class Source:
                 problems += error.problems
         if problems:
             raise ConfigError(*problems)
-        return replace(parsed, zones=tuple(zones))
+        hosts = local.parse_hosts(_read(parsed.node.hosts).decode("latin-1")) if parsed.node.hosts else ()
+        return replace(parsed, zones=tuple(zones), hosts=hosts)
 
     def parse(self) -> Config:
         """The config as written: a zone that names a resolv.conf has no servers from there yet."""

@@ -61,6 +61,8 @@ def screen(report: dict[str, Any]) -> list[str]:
         last = f"it was {report['state']} as pid {report['pid']}"
         lines = [f"{head}: not running; {last}, see the journal for why it ended"]
     lines.append(f"listen    {', '.join(report.get('listen', []))}")
+    if report["alive"]:
+        lines += machine(report)
     for worker in report["workers"] if report["alive"] else ():
         times = f"restarts {worker['restarts']}, for {span(now - worker['since'])}"
         process = f"pid {worker['pid']}" if worker["pid"] else "no process"
@@ -70,7 +72,29 @@ def screen(report: dict[str, Any]) -> list[str]:
         ratio = f", {100 * report['hits'] / asked:.2f} % from the cache" if asked else ""
         lines.append(f"answers   {report['counters']['answers']}{ratio}")
         lines.append(f"cache     {fill(report['cache'])}")
-    return lines + reloads(report["reload"], now)
+    return lines + upstreams(report) + reloads(report["reload"], now)
+
+
+def machine(report: dict[str, Any]) -> list[str]:
+    """Link and rules, and who looks after them; of the example, nothing."""
+    rules, monitor, lines = report.get("rules") or {}, report.get("monitor"), []
+    if report.get("link"):
+        lines.append(f"link      {report['link']}, {report['repairs']} repairs of link or rules")
+    if rules.get("steered"):
+        fallback = ", ".join(rules["fallback"]) or "nobody knows kube-dns's endpoints yet"
+        where = "queries come to us" if rules["alive"] else "queries go to the fallback"
+        lines.append(f"rules     netfilter {rules['netfilter']}: {where}; fallback {fallback}")
+    if monitor:
+        verdict = monitor["failed"] or "every address answers over UDP and TCP"
+        lines.append(f"monitor   {monitor['state']}, restarts {monitor['restarts']}: {verdict}")
+    if report.get("adoptions"):
+        lines.append(f"sockets   {report['adoptions']} taken over from the service before this one")
+    return lines
+
+
+def upstreams(report: dict[str, Any]) -> list[str]:
+    """Whom a miss goes to, a zone a line."""
+    return [f"upstream  {zone['name']} -> {', '.join(zone['forward'])}" for zone in report.get("forward", ())]
 
 
 def fill(cache: dict[str, int]) -> str:

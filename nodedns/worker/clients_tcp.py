@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         self.pending = 0
         self.stalled = False  # the client does not read
         self.ended = False  # the client has closed its side
+        self.asked = False  # a whole query has come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted, or closed at once when there are too many."""
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         self.buffer += data
         self.take()
         self.clients.forwarder.flush()
+        self.clients.answered()
 
     def take(self) -> None:
         """Answers or files whole queries while the client reads its answers and may have more in flight."""
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
                 break
             found = self.clients.server.lookup(buffer[at + 2 : stop], self.peer)
             at = stop
+            self.asked = True
             self.last = self.clients.loop.time()
             if isinstance(found, bytes):
                 if found:
@@ -163,11 +166,17 @@ class Clients:
         self.by_host[connection.host] -= 1
         if not self.by_host[connection.host]:
             del self.by_host[connection.host]
+        self.answered()
 
     def answered(self) -> None:
-        """A miss is over; the last one ends the wait of a leaving worker."""
-        if self.idle is not None and not any(connection.pending for connection in self.connections):
+        """Something is over; the last such thing ends the wait of a leaving worker."""
+        if self.idle is not None and not self.busy():
             self.idle.set()
+
+    def busy(self) -> bool:
+        """Does anyone wait for an answer, or is about to? Who has come and not asked yet may just have lost another
+        worker in the same reload, and must not lose this one before its question is here."""
+        return any(connection.pending or not connection.asked for connection in self.connections)
 
     def tick(self, now: float) -> None:
         """Closes the idle: no whole query for long and none in flight, or answers left unread as long."""
@@ -177,10 +186,10 @@ class Clients:
                 connection.transport.abort()
 
     async def leave(self, patience: float) -> None:
-        """Stops accepting, gives misses in flight `patience` seconds, closes every connection."""
+        """Stops accepting, gives misses in flight and new clients `patience` seconds, closes every connection."""
         for listener in self.listeners:
             listener.close()
-        if any(connection.pending for connection in self.connections):
+        if self.busy():
             self.idle = asyncio.Event()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.idle.wait(), patience)

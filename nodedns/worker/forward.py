@@ -10,7 +10,8 @@ from random import SystemRandom
 
 from nodedns import native
 from nodedns.config import Config, Zone
-from nodedns.core.upstreams import ATTEMPTS, BUDGET, Picker
+from nodedns.core import local, stale
+from nodedns.core.upstreams import ATTEMPTS, BUDGET, RISK, Health, Picker
 from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
 from nodedns.worker.pace import Pace
 from nodedns.worker.question import NETWORK_ERROR, Answer, Carrier, Policy, Question, Transport
@@ -24,11 +25,13 @@ LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its b
 class Route:
     """A zone's upstreams, and its policy for entries."""
 
-    __slots__ = ("attempts", "first", "picker", "policy", "tcp")
+    __slots__ = ("attempts", "first", "health", "picker", "policy", "stale", "tcp")
 
     def __init__(self, zone: Zone, policy_: Policy, forwarder: "Forwarder") -> None:
         self.policy = policy_
+        self.stale = zone.serve_stale
         self.picker = Picker(zone.policy, len(zone.forward))
+        self.health = Health(len(zone.forward))
         self.tcp: list[Transport] = [forwarder.transport(TcpUpstream, e.address, e.port) for e in zone.forward]
         self.first = self.tcp  # what a question is first sent by
         self.attempts = [(seconds, forwarder.waiting.setdefault(seconds, {})) for seconds in ATTEMPTS[zone.transport]]
@@ -47,10 +50,12 @@ class Forwarder:
         self.pace = Pace(loop)
         self.asking: dict[bytes, Question] = {}
         self.waiting: dict[float, dict[Question, None]] = {}  # by how long an attempt may take
+        self.impatient: dict[Question, None] = {}  # whose clients may get a stale answer, the longest waiting first
         self.transports: dict[tuple[type, str, int], Transport] = {}
         self.dirty: set[Transport] = set()  # those with something queued
+        self.local = local.Local(config.hosts)
         zones = config.zones
-        self.routes = [Route(z, policy(z, zone_tag(z, zones), row), self) for row, z in enumerate(zones)]
+        self.routes = [Route(z, policy(z, zone_tag(z, zones, config.hosts), row), self) for row, z in enumerate(zones)]
 
     def transport(self, kind: type[UdpUpstream] | type[TcpUpstream], address: str, port: int) -> Transport:
         """The one transport of a kind to an endpoint, shared by zones."""
@@ -69,7 +74,7 @@ class Forwarder:
         left = BUDGET - (native.now() - taken) / 1000
         question = self.asking[key] = Question(key, zone, self.loop.time() + left)
         question.refs.append(ref)
-        self.attempt(question)
+        self.begin(question)
 
     def ask_tcp(self, key: bytes, zone: int, answer: Answer) -> None:
         """A TCP client's miss; `answer` is called once, with an entry."""
@@ -80,7 +85,35 @@ class Forwarder:
             return
         question = self.asking[key] = Question(key, zone, self.loop.time() + BUDGET)
         question.clients.append(answer)
+        self.begin(question)
+
+    def begin(self, question: Question) -> None:
+        """A new question's first attempt, if it needs one."""
+        if (known := self.local.reply(question.key)) and self.reply(question, known, None):
+            return
+        wanted = self.routes[question.zone].stale
+        if wanted.max:
+            self.impatient[question] = None
+            if wanted.immediate:
+                self.appease(question)
         self.attempt(question)
+
+    def appease(self, question: Question) -> None:
+        """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake."""
+        entry = self.stale_entry(question)
+        if entry is None:
+            return
+        self.server.store(entry)
+        self.answer(question, entry)
+        question.refs, question.clients = [], []
+
+    def stale_entry(self, question: Question) -> bytes | None:
+        """What may be given in place of a failure. Counts whom it is given to."""
+        found = self.server.stale(question.key) if self.routes[question.zone].stale.max else None
+        if found is None:
+            return None
+        self.server.add("stale", len(question.refs) + len(question.clients))
+        return stale.revived(found, native.now())
 
     def attempt(self, question: Question) -> None:
         """Asks the next upstream, or gives up."""
@@ -90,10 +123,15 @@ class Forwarder:
         if number == len(route.attempts) or not route.tcp or question.ends - now < LEAST:
             self.give_up(question)
             return
-        upstream = route.picker.pick(question.tried, self.chance())
+        health = route.health
+        seconds, waiting = route.attempts[number]
+        upstream = health.risk(now) if health.down and number == 0 else None
+        if upstream is None:
+            upstream = route.picker.pick(question.tried, self.chance(), health.down)
+        else:
+            seconds, waiting = RISK, self.waiting.setdefault(RISK, {})
         question.tried.append(upstream)
         question.since = now
-        seconds, waiting = route.attempts[number]
         question.deadline = min(now + seconds, question.ends)
         question.waiting = waiting
         waiting[question] = None
@@ -104,11 +142,15 @@ class Forwarder:
         self.dirty.add(transport)
         transport.send(question)
 
-    def reply(self, question: Question, reply: bytes, carrier: Carrier) -> bool:
+    def reply(self, question: Question, reply: bytes, carrier: Carrier | None) -> bool:
         """What came under a question's id. False when it is not its reply: the true one may be behind it."""
         policy_ = self.routes[question.zone].policy
         entry = native.make_entry(question.key, reply, self.seed, policy_, native.now())
         if isinstance(entry, bytes):
+            if question.carrier is carrier and carrier is not None:  # else it is an earlier attempt's, of another one
+                self.routes[question.zone].health.heard(question.tried[-1])
+            if seconds := self.routes[question.zone].stale.max:
+                entry = (stale.is_failure(entry) and self.stale_entry(question)) or stale.kept(entry, seconds)
             self.finish(question, entry)
             return True
         if entry == native.TRUNCATED and question.carrier is carrier:
@@ -123,12 +165,17 @@ class Forwarder:
             return  # it has moved on
         question.ede = NETWORK_ERROR
         self.server.add("upstream_errors")
+        self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())
         question.waiting.pop(question, None)
         self.attempt(question)
 
     def give_up(self, question: Question) -> None:
-        """No upstream answered: SERVFAIL, kept so that the same question does not ask them all again at once."""
+        """No upstream answered: a stale answer or SERVFAIL, kept so that the same question does not ask them all again
+        at once."""
         self.server.add("exhausted")
+        if entry := self.stale_entry(question):
+            self.finish(question, entry)
+            return
         *_, tag, row = self.routes[question.zone].policy
         entry = native.failure_entry(
             question.key, self.seed, SERVFAIL, question.ede, FAILURE_TTL, row, tag, native.now()
@@ -138,9 +185,14 @@ class Forwarder:
     def finish(self, question: Question, entry: bytes) -> None:
         """Stores the entry and answers everyone who waits."""
         del self.asking[question.key]
+        self.impatient.pop(question, None)
         question.waiting.pop(question, None)
         question.release()
         self.server.store(entry)
+        self.answer(question, entry)
+
+    def answer(self, question: Question, entry: bytes) -> None:
+        """Everyone who waits."""
         if question.refs:
             self.server.answer(question.refs, entry)
         for answer in question.clients:
@@ -154,7 +206,7 @@ class Forwarder:
         self.pace.note()
 
     def tick(self, now: float) -> None:
-        """Attempts whose time is over; the transports' own clocks."""
+        """Attempts whose time is over; clients who have waited long enough; the transports' own clocks."""
         for waiting in self.waiting.values():
             late = []
             for question in waiting:
@@ -165,6 +217,12 @@ class Forwarder:
                 waiting.pop(question, None)
                 if self.asking.get(question.key) is question:
                     self.late(question)
+        while self.impatient:
+            question = next(iter(self.impatient))
+            if question.ends - BUDGET + stale.CLIENT_TIMER > now:
+                break
+            del self.impatient[question]
+            self.appease(question)
         for transport in self.transports.values():
             transport.tick(now)
         self.flush()
@@ -172,6 +230,7 @@ class Forwarder:
     def late(self, question: Question) -> None:
         """An attempt's time is over. What carried it keeps it: a late reply is welcome while the next attempt runs."""
         self.server.add("upstream_timeouts")
+        self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())
         if question.carrier is not None:
             question.carrier.silent(question)
         self.attempt(question)

@@ -39,7 +39,7 @@ def open_server(job: Job) -> native.Server:
         job.slot,
         job.udp,
         [mapped_network(cidr) for cidr in job.config.node.allow],
-        [(wire_name(zone.name), zone_tag(zone, zones)) for zone in zones],
+        [(wire_name(zone.name), zone_tag(zone, zones, job.config.hosts)) for zone in zones],
     )
 
 

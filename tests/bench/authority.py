@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 from tests.bench import mixes
-from tests.bench.processes import BenchError, Server, free_port
+from tests.bench.processes import BenchError, Server
+from tests.ports import free_port
 
 # identity and nsid are given because knotd otherwise asks the resolver of the machine for its own name.
 CONFIG = """\

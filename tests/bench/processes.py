@@ -1,6 +1,5 @@
 """Processes under test: start one on a CPU, wait for its first answer, read its cost from /proc, stop it."""
 
-import contextlib
 import os
 import re
 import select
@@ -118,17 +117,6 @@ def cpu_busy_us(cpu: int) -> float:
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{cpu} "))
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) * TICK_US
-
-
-def free_port() -> int:
-    """A port that was free for UDP and TCP a moment ago; connections of a round before may still hold some."""
-    while True:
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port = int(udp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                tcp.bind(("127.0.0.1", port))
-                return port
 
 
 def _answers(client: socket.socket) -> bool:

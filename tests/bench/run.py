@@ -22,7 +22,8 @@ from tests.bench.authority import Authority
 from tests.bench.figures import Figures
 from tests.bench.measure import Dnsperf, compile_c, dnsperf, probe
 from tests.bench.peers import ECHO, PEERS, Peer, own_command, versions
-from tests.bench.processes import BenchError, Server, cpu_busy_us, free_port
+from tests.bench.processes import BenchError, Server, cpu_busy_us
+from tests.ports import free_port
 
 SERVER_CPU, CLIENT_CPU = 0, 1
 MIXES = ("seed", "zipf", "storm", "miss")

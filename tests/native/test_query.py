@@ -25,7 +25,7 @@ from samples import (
 
 from nodedns.core.message import Client, ClientFlag, Verdict
 
-OK, DROP, FORMERR, NOTIMP, BADVERS, REFUSED, VERDICT_ANY = Verdict
+OK, DROP, FORMERR, NOTIMP, BADVERS, REFUSED, VERDICT_ANY, INVALID = Verdict
 ADDITIONAL = (1, 0, 0, 1)
 SIGNATURE = record(TSIG, b"\0" * 16, owner=b"\3key\0", rclass=255)
 COOKIE = option(10, b"12345678")
@@ -59,6 +59,14 @@ CASES = {
     **{f"type {n}": (packet(question(qtype=n)), FORMERR) for n in (0, 41, 249, 250)},
     "ANY": (packet(question(qtype=ANY)), VERDICT_ANY),
     "ANY, EDNS 1": (packet(question(qtype=ANY) + opt(ttl=1 << 16), ADDITIONAL), BADVERS),
+    "invalid": (packet(question(b"\7invalid\0")), INVALID),
+    "below invalid, in capitals": (packet(question(b"\7nodedns\7INVALID\0")), INVALID),
+    "invalid, EDNS 1": (packet(question(b"\7invalid\0") + opt(ttl=1 << 16), ADDITIONAL), BADVERS),
+    "invalid, cut": (packet(question(b"\7invalid\0")[:-1]), FORMERR),
+    "invalid, ANY": (packet(question(b"\7invalid\0", ANY)), VERDICT_ANY),
+    "invalid within a label": (packet(question(b"\x09x\7invalid\0")), OK),
+    "a longer label": (packet(question(b"\x08xinvalid\0")), OK),
+    "invalid not at the top": (packet(question(b"\7invalid\4test\0")), OK),
     "AXFR": (packet(question(qtype=AXFR)), REFUSED),
     "AXFR, EDNS": (packet(question(qtype=AXFR) + opt(), ADDITIONAL), REFUSED),
     "AXFR, lying": (packet(question(qtype=AXFR), ADDITIONAL), FORMERR),

@@ -230,7 +230,7 @@ def test_silence(wire: ModuleType) -> None:
     assert wire.error(Verdict.DROP, Client().pack()) == b""
 
 
-@pytest.mark.parametrize(("verdict", "asker"), [(7, client(NAME)), (Verdict.ANY, Client().pack()), (2, b"")])
+@pytest.mark.parametrize(("verdict", "asker"), [(8, client(NAME)), (Verdict.ANY, Client().pack()), (2, b"")])
 def test_error_refuses_what_cannot_be(wire: ModuleType, verdict: int, asker: bytes) -> None:
     """A verdict that does not exist, or needs a question that is not there, is a mistake of the caller."""
     with pytest.raises(ValueError, match="client"):

@@ -1,21 +1,32 @@
 """One booted node for all drills of a module, and its upstream."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from tests.node.network import KUBE_DNS
 from tests.node.node import Node, missing
 from tests.service.service import Authority
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+@contextmanager
+def running() -> Iterator[Node]:
     """A node with nodedns running under systemd."""
     if reason := missing():
         pytest.skip(reason)
-    with Node() as booted, Authority(booted.network()) as authority:
+    with Node() as booted, Authority(booted.network.inside("node")) as authority:
         booted.install(authority.port)
         booted.authority = authority
-        booted.run("systemctl", "start", "nodedns", check=False)
-        assert booted.active(), booted.journal()
+        with Authority(booted.network.inside("dns"), 53, KUBE_DNS) as kube_dns:
+            booted.kube_dns = kube_dns
+            booted.run("systemctl", "start", "nodedns", check=False)
+            assert booted.active(), booted.journal()
+            yield booted
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    """As above; shared by the drills of a module."""
+    with running() as booted:
         yield booted

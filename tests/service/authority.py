@@ -1,9 +1,11 @@
 """An authoritative server whose every answer follows from the name, so that anyone can check any answer octet by octet.
 
-python -m tests.service.authority PORT     prints one line when it listens; "count\\n" on stdin prints what it was asked
+python -m tests.service.authority PORT [ADDRESS]     prints one line when it listens; "count\\n" on stdin prints what it
+was asked
 
 A name has one A record, the CRC-32 of the lower-case name; names that begin with "x" do not exist (SOA, negative TTL
-60), with "slow" are answered when a line "go" comes on stdin, with "silent" never.
+60), with "kube-dns-endpoints" have the one address at which tests/node has its kube-dns, with "slow" are answered when
+a line "go" comes on stdin, with "silent" never.
 """
 
 import selectors
@@ -12,7 +14,11 @@ import sys
 from collections import Counter
 from zlib import crc32
 
+from tests.ports import free_port
+
 TTL = 600
+ENDPOINTS = b"\x12kube-dns-endpoints"
+KUBE_DNS = "10.244.2.10"
 
 
 def lower_name(message: bytes) -> tuple[bytes, int]:
@@ -38,6 +44,11 @@ def answer(message: bytes) -> bytes:
     """The reply to a query: AA, RA, no EDNS."""
     name, at = lower_name(message)
     question = message[12 : at + 4]
+    if name.startswith(ENDPOINTS):
+        if message[at : at + 2] == b"\0\1":
+            address = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(KUBE_DNS)
+            return message[:2] + b"\x85\x80\0\1\0\1\0\0\0\0" + question + address
+        return message[:2] + b"\x85\x80\0\1\0\0\0\1\0\0" + question + soa()
     if name[1:2] == b"x":
         return message[:2] + b"\x85\x83\0\1\0\0\0\1\0\0" + question + soa()
     return message[:2] + b"\x85\x80\0\1\0\1\0\0\0\0" + question + record(name)
@@ -46,13 +57,14 @@ def answer(message: bytes) -> bytes:
 class Authority:
     """The server's state."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self.udp.bind(("127.0.0.1", port))
+        # free_port: a port the kernel picks for UDP may be a TCP client's of another test.
+        self.udp.bind((address, port or free_port()))
         self.tcp = socket.socket()
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", self.udp.getsockname()[1]))
+        self.tcp.bind((address, self.udp.getsockname()[1]))
         self.tcp.listen(64)
         self.asked: Counter[bytes] = Counter()
         self.held: list[tuple[bytes, object]] = []
@@ -119,4 +131,4 @@ class Authority:
 
 
 if __name__ == "__main__":
-    Authority(int(sys.argv[1])).run()
+    Authority(int(sys.argv[1]), *sys.argv[2:]).run()

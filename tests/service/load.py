@@ -41,7 +41,8 @@ class Query:
         """Is this the answer?"""
         at = 2 + len(self.head)
         ttl = int.from_bytes(reply[at : at + 4])
-        return reply[2:at] == self.head and reply[at + 4 :] == self.tail and 0 < ttl <= TTL
+        head = bytes([reply[2] & 0xFB]) + reply[3:at]  # AA or not: kube-dns itself may answer, too
+        return head == self.head and reply[at + 4 :] == self.tail and 0 < ttl <= TTL
 
 
 class Load:
@@ -80,7 +81,10 @@ class Load:
                 self.answered[which].discard(id_)
                 self.waiting[which][id_] = now, query
                 batch.append(id_ + query.packet)
-            taken = native.udp_send(self.sockets[which].fileno(), batch)
+            try:
+                taken = native.udp_send(self.sockets[which].fileno(), batch)
+            except ConnectionRefusedError:  # the answer to an earlier one: nobody listens there, which costs that query
+                taken = 0
             for packet in batch[taken:]:
                 del self.waiting[which][packet[:2]]
             self.sent += taken
@@ -91,7 +95,10 @@ class Load:
     def receive(self) -> None:
         """Takes whatever has come."""
         for which, sock in enumerate(self.sockets):
-            replies = native.udp_recv(sock.fileno())
+            try:
+                replies = native.udp_recv(sock.fileno())
+            except ConnectionRefusedError:
+                continue
             if not replies:
                 continue
             now = time.monotonic()

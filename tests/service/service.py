@@ -28,9 +28,17 @@ class Child:
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:
-        """Its next line."""
+        """Its next line.
+
+        Raises:
+            ChildProcessError: it ended instead; it is reaped, because a constructor that fails has nobody to do so.
+        """
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        text = self.process.stdout.readline()
+        if not text:
+            self.process.communicate()
+            raise ChildProcessError(f"{self.process.args} ended with {self.process.returncode}")
+        return text.strip()
 
     def say(self, text: str) -> None:
         """A line to it."""
@@ -54,8 +62,8 @@ class Child:
 class Authority(Child):
     """tests.service.authority."""
 
-    def __init__(self, inside: Sequence[str] = ()) -> None:
-        super().__init__("-m", "tests.service.authority", 0, inside=inside)
+    def __init__(self, inside: Sequence[str] = (), port: int = 0, address: str = "127.0.0.1") -> None:
+        super().__init__("-m", "tests.service.authority", port, address, inside=inside)
         self.port = int(self.line())
 
     def asked(self, command: str = "count") -> dict[str, int]:
@@ -75,7 +83,7 @@ def text(name: bytes) -> str:
 
 
 class Load(Child):
-    """tests.service.load."""
+    """tests.service.load, or one with the same words and another program."""
 
     def __init__(
         self, port: int, rate: int, unique: int = 0, *, address: str = "127.0.0.1", inside: Sequence[str] = ()
@@ -83,11 +91,25 @@ class Load(Child):
         super().__init__("-m", "tests.service.load", port, rate, unique, address, inside=inside)
         assert self.line() == "on", "the load got no answer"
 
+    def stop(self) -> None:
+        """It sends no more; its stragglers may still come while others are asked for their verdict."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None  # else communicate() would close it again
+
     def verdict(self) -> dict[str, float]:
         """Ends it; its account."""
         result: dict[str, float] = json.loads(self.end())
         print(" ".join(f"{key} {value}" for key, value in result.items()))
         return result
+
+
+class TcpLoad(Load):
+    """tests.service.load_tcp."""
+
+    def __init__(self, port: int, rate: int, *, address: str, inside: Sequence[str] = ()) -> None:
+        Child.__init__(self, "-m", "tests.service.load_tcp", port, rate, address, inside=inside)
+        assert self.line() == "on", "the load got no answer"
 
 
 class Service:

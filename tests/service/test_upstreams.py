@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -281,3 +282,41 @@ def test_a_dead_connection_is_noticed(start: START) -> None:
         print(f"in flight {caught:.2f} s, the next {after:.3f} s")
     assert caught < 2.5
     assert after < 0.5
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_dead_upstream_is_avoided(start: START, transport: str) -> None:
+    """One of two goes silent: within 2 s after that misses take less than a second, and none fails; when it answers
+    again it has its share within seconds."""
+    dead = threading.Event()
+    with Scripted(lambda asked: [] if dead.is_set() else [asked.answer()]) as fickle, Scripted() as steady:
+        service = start(fickle.port, steady.port, transport=transport, policy="round_robin")
+        ask(service, "a.test")
+        dead.set()
+        with ThreadPoolExecutor(8) as pool:
+            assert {reply.header.rcode for reply in pool.map(lambda n: ask(service, f"d{n}.test"), range(16))} == {3}
+        slowest, asked = 0.0, len(fickle.asked)
+        began = time.monotonic()
+        for n in range(300):
+            sent = time.monotonic()
+            assert ask(service, f"e{n}.test").header.rcode == 3
+            slowest = max(slowest, time.monotonic() - sent)
+        assert slowest < 1.0
+        assert len(fickle.asked) - asked <= 2 + (time.monotonic() - began)  # a question a second is risked
+        dead.clear()
+        began, asked, n = time.monotonic(), len(fickle.asked), 0
+        while len(fickle.asked) < asked + 20:
+            ask(service, f"f{n}.test")
+            n += 1
+            assert time.monotonic() < began + 3
+
+
+@pytest.mark.parametrize("asking", [ask, ask_tcp])
+def test_localhost_never_leaves(start: START, asking: Callable[..., dnslib.DNSRecord]) -> None:
+    """It is answered here, over and over, and no upstream hears of it."""
+    with Scripted() as upstream:
+        service = start(upstream.port)
+        for name, address in (("localhost", "127.0.0.1"), ("a.localhost", "127.0.0.1"), ("localhost", "127.0.0.1")):
+            assert str(asking(service, name).rr[0].rdata) == address
+        assert str(asking(service, "1.0.0.127.in-addr.arpa", "PTR").rr[0].rdata) == "localhost."
+        assert upstream.asked == []

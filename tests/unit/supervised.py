@@ -4,16 +4,18 @@ The parent runs in a fork of the test. Its stderr, which all its children share,
 the fakes' own lines arrive in the order they were written, and its end proves that nobody is left.
 """
 
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nodedns import config
@@ -62,7 +64,8 @@ def leave_on_term(job: Job) -> None:
 
 
 def worker(job: Job) -> int:
-    """Keeps a worker's protocol and answers every datagram with itself and the QR bit."""
+    """Keeps a worker's protocol and answers every datagram, and the first message of a stream, with itself and the QR
+    bit."""
     leave_on_term(job)
     if not select.select([job.go_fd], [], [], 0)[0]:
         os.write(job.ready_fd, b"w")
@@ -71,13 +74,25 @@ def worker(job: Job) -> int:
     say(f"serves {tag(job)}")
     os.write(job.ready_fd, b"s")
     while True:
-        for fd in select.select([job.life_fd, *job.udp], [], [])[0]:
+        for fd in select.select([job.life_fd, *job.udp, *job.tcp], [], [])[0]:
             if fd == job.life_fd:
                 say(f"orphan {tag(job)}")
                 return 0
+            if fd in job.tcp:
+                answer_stream(fd)
+                continue
             with socket.socket(fileno=os.dup(fd)) as sock:
                 query, client = sock.recvfrom(512)
                 sock.sendto(query[:2] + bytes([query[2] | 0x80]) + query[3:], client)
+
+
+def answer_stream(fd: int) -> None:
+    with socket.socket(fileno=os.dup(fd)) as listener, suppress(BlockingIOError):
+        stream, _ = listener.accept()
+        stream.settimeout(PATIENCE)
+        with stream:
+            query = stream.recv(512)
+            stream.sendall(query[:4] + bytes([query[4] | 0x80]) + query[5:])
 
 
 class Service:
@@ -111,6 +126,13 @@ class Service:
         found: dict[str, Any] = json.loads((self._run_dir / "status.json").read_text())
         return found
 
+    def restarted(self, slot: int, count: int) -> None:
+        """Waits until that many restarts of a slot are in status.json, which follows the log line."""
+        deadline = time.monotonic() + PATIENCE
+        while self.status()["workers"][slot]["restarts"] != count:
+            assert time.monotonic() < deadline, self.lines
+            os.sched_yield()
+
     def reloaded(self, count: int) -> dict[str, Any]:
         """Waits for the verdict of reload number `count`. It is written after the log line that tells of it."""
         deadline = time.monotonic() + PATIENCE
@@ -132,21 +154,35 @@ class Service:
         return self.lines[-1]
 
 
+def _pass(stored: Mapping[str, int]) -> None:
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 256) for fd in stored.values()]
+    os.closerange(3, 256)
+    for at, fd in enumerate(high):
+        os.dup2(fd, 3 + at)
+        os.close(fd)
+    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(high)), "LISTEN_FDNAMES": ":".join(stored)}
+
+
 @contextmanager
 def running(
     now: Config,
     worker_main: Callable[[Job], int] = worker,
     load: Callable[[], Config] | None = None,
+    *,
     ready: bool = True,
     example: bool = False,
+    stored: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Service]:
-    """A parent on the config `now`, ready to serve unless `ready` is False; killed at the end if it still runs."""
+    """A parent on the config `now`, ready to serve unless `ready` is False; killed at the end if it still runs.
+
+    `stored` are descriptors by name, passed as systemd passes those of its store (sd_listen_fds(3)).
+    """
     out, err = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.dup2(err, 2)
-            os.closerange(3, 256)
+            _pass(stored)
             os._exit(serve(load or (lambda: now), now, example, lambda: say("announced"), worker_main))
         finally:
             os._exit(99)

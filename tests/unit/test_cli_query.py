@@ -13,6 +13,7 @@ from dnslib import CAA, NAPTR, QTYPE, RD, RR, TXT, A, DNSLabel, DNSRecord
 
 from nodedns import query, query_wire
 from nodedns.example import server
+from tests.ports import free_port
 
 SVC = "default.svc.cluster.local"
 OWNERS_KNOWN = int(pycares.__version__.split(".")[0]) >= 5
@@ -28,7 +29,7 @@ class Endpoint(NamedTuple):
 def cluster(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     """The example cluster on a free port of each loopback address."""
     read_end, write_end = os.pipe()
-    with server.listening(request.param, 0) as (udp, _):
+    with server.listening(request.param, free_port()) as (udp, _):
         endpoint = Endpoint(request.param, udp.getsockname()[1])
     listens = threading.Event()
     thread = threading.Thread(target=server.serve, args=(*endpoint, listens.set, read_end))
@@ -101,7 +102,7 @@ def test_failures(
 @pytest.mark.parametrize("tcp", [False, True])
 def test_nobody_listens(capfd: pytest.CaptureFixture[str], qtype: str, tcp: bool) -> None:
     """A closed port is UNREACHABLE at once, not a timeout."""
-    with server.listening("127.0.0.1", 0) as (udp, _):
+    with server.listening("127.0.0.1", free_port()) as (udp, _):
         closed = Endpoint("127.0.0.1", udp.getsockname()[1])
     assert query.run("kubernetes.io", qtype, closed, tcp, 5.0) == 1
     assert capfd.readouterr().err.startswith("UNREACHABLE: kubernetes.io. ")
@@ -178,7 +179,7 @@ def test_names(typed: str, labels: tuple[bytes, ...], spelling: str) -> None:
 @contextmanager
 def liar(*replies: Callable[[bytes], bytes], tcp: bool = False) -> Iterator[Endpoint]:
     """A server for one query that sends what `replies` make of it, then closes."""
-    with server.listening("127.0.0.1", 0) as (udp, listener):
+    with server.listening("127.0.0.1", free_port()) as (udp, listener):
         udp.settimeout(5)
         listener.settimeout(5)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from service_files import write
 
+from tests.ports import free_port
+
 PATIENCE = 10.0  # of a test, for what takes a fraction of a second
 CONFIG = """
 [cluster]
@@ -32,9 +34,7 @@ class Service:
     """`nodedns run --config FILE`, ready when built."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.run_dir = folder / "run"
         self.file = folder / "nodedns.toml"
         self.configure()

@@ -108,6 +108,46 @@ def test_status_of_a_service_that_does_not_serve(state: str, config_file: Path, 
 
 
 @pytest.mark.usefixtures("table", "lock")
+@pytest.mark.parametrize(
+    ("rules", "monitor", "shown"),
+    [
+        ({"alive": True, "fallback": ["10.244.2.10:53"]}, "", "queries come to us; fallback 10.244.2.10:53"),
+        ({"alive": False, "fallback": []}, "169.254.20.10:53 over TCP: x", "go to the fallback; fallback nobody knows"),
+    ],
+)
+def test_status_of_the_machine(rules: dict[str, Any], monitor: str, shown: str, config_file: Path, verb: Verb) -> None:
+    """Link, rules, the self-probe's verdict, adopted sockets and upstreams have a line each."""
+    write_status(
+        config_file,
+        link="nodelocaldns",
+        repairs=3,
+        rules={"netfilter": "auto", "steered": ["169.254.20.10:53"], **rules},
+        monitor={"pid": 7, "state": "SERVING", "restarts": 1, "failed": monitor},
+        adoptions=8,
+        forward=[{"name": ".", "forward": ["192.0.2.1:53", "192.0.2.2:53"]}],
+    )
+    out = verb("status", "--config", str(config_file))[1]
+    for part in (
+        "link      nodelocaldns, 3 repairs",
+        f"rules     netfilter auto: queries {shown.removeprefix('queries ')}",
+        f"monitor   SERVING, restarts 1: {monitor or 'every address answers'}",
+        "sockets   8 taken over",
+        "upstream  . -> 192.0.2.1:53, 192.0.2.2:53",
+    ):
+        assert part in out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it looks for links and rules")
+def test_cleanup_beside_a_service(config_file: Path, verb: Verb) -> None:
+    """Refused: the service would put everything back. Nothing is touched."""
+    with held_lock(config_file):
+        code, out, err = verb("cleanup", "--config", str(config_file))
+    assert (code, out) == (1, "")
+    assert "another instance runs" in err
+    assert "--force" in err
+
+
+@pytest.mark.usefixtures("table", "lock")
 def test_status_shows_why_a_reload_was_refused(config_file: Path, verb: Verb) -> None:
     """The problems of the last reload stay on the screen."""
     problem = "nodedns.toml: node.workers: expected 1 to 64, got 0"

@@ -17,8 +17,17 @@ KUBE_DNS = (Endpoint("10.96.0.10", 53),)
 LONG = Ttl(30, 5)
 
 SEED = Config(
+    domain="cluster.local.",
     node=Node(
-        listen=(Endpoint("169.254.20.10", 53),), allow=(), workers=0, run_dir="/run/nodedns", interface="nodelocaldns"
+        listen=(Endpoint("169.254.20.10", 53),),
+        allow=(),
+        workers=0,
+        run_dir="/run/nodedns",
+        interface="nodelocaldns",
+        netfilter="auto",
+        fallback=None,
+        fail_open_after=3,
+        on_stop="auto",
     ),
     cache=Cache(32 * 2**20),
     zones=(
@@ -57,7 +66,14 @@ NODE = [
     ("workers = 'auto'", "workers", 0),
     ("workers = 64", "workers", 64),
     ("run_dir = '/var/tmp/n'", "run_dir", "/var/tmp/n"),
-    ("netfilter = 'none'\nfallback = 'none'", "interface", "nodelocaldns"),
+    ("netfilter = 'none'", "netfilter", "none"),
+    ("netfilter = 'iptables-legacy'", "netfilter", "iptables-legacy"),
+    ("fallback = 'none'", "fallback", ()),
+    ("fallback = 'auto'", "fallback", None),
+    ("fallback = ['10.0.0.1', 'fd00::1']", "fallback", (Endpoint("10.0.0.1", 53), Endpoint("fd00::1", 53))),
+    ("fallback = '10.0.0.1:5353'", "fallback", (Endpoint("10.0.0.1", 5353),)),
+    ("fail_open_after = '1m'", "fail_open_after", 60),
+    ("on_stop = 'clean'", "on_stop", "clean"),
     ("interface = 'none'", "interface", "none"),
     ("interface = 'dns0'", "interface", "dns0"),
 ]
@@ -140,6 +156,38 @@ def test_domain_renames_the_cluster_zone() -> None:
     found = config.parse(f'{DNS}domain = "K8s.example"')
     assert zone(found, "k8s.example.") == replace(zone(SEED, "cluster.local."), name="k8s.example.")
     assert [z.name for z in found.zones] == [".", "in-addr.arpa.", "ip6.arpa.", "k8s.example."]
+
+
+def test_except() -> None:
+    """Each name is a zone that does what the next zone above the excepting one does; a block of its own goes before."""
+    text = """
+    [cluster]
+    dns = "10.96.0.10"
+    [[zone]]
+    name = "example"
+    forward = "10.0.0.1"
+    transport = "tcp"
+    [[zone]]
+    name = "corp.example"
+    forward = "10.0.0.2"
+    except = ["A.corp.example", "b.corp.example."]
+    [[zone]]
+    name = "b.corp.example"
+    forward = "10.0.0.3"
+    [[zone]]
+    name = "cluster.local"
+    except = "out.cluster.local"
+    """
+    zones = {zone.name: zone for zone in config.parse(text).zones}
+    assert zones["a.corp.example."] == replace(zones["example."], name="a.corp.example.")
+    assert zones["b.corp.example."].forward == (Endpoint("10.0.0.3", 53),)
+    assert zones["out.cluster.local."] == replace(zones["."], name="out.cluster.local.")
+
+
+def test_except_of_the_root() -> None:
+    """Refused with what to do instead: nothing is above it."""
+    with pytest.raises(ConfigError, match="no other zone to go to"):
+        config.parse('cluster.dns = "10.96.0.10"\nzone = [{ name = ".", forward = "10.0.0.1", except = "a.example" }]')
 
 
 def test_zones_are_sorted() -> None:
@@ -270,6 +318,8 @@ CHANGES = [
     ("", ()),
     ("node.allow = '10.0.0.0/8'\nzone = [{ name = '.', forward = '10.1.1.1' }]", ()),
     ("node.workers = 3", ("node.workers",)),
+    ("node = { fallback = '10.0.0.1', fail_open_after = 5, on_stop = 'clean' }", ()),
+    ("node.netfilter = 'none'", ("node.netfilter",)),
     ("node = { listen = '127.0.0.1', run_dir = '/x', workers = 1 }\ncache.size = '1MiB'",
      ("cache.size", "node.listen", "node.run_dir", "node.workers")),
 ]  # fmt: skip

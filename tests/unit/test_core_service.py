@@ -26,16 +26,16 @@ def test_every_pair_moves_as_listed_or_changes_nothing(state: State, event: Even
 def test_signals_are_never_refused(state: State) -> None:
     """HUP and TERM may come at any moment of a service's life; TERM always leads towards the end."""
     assert Event.HUP in TABLE[state]
-    assert TABLE[state][Event.TERM].state in (State.STOPPING, State.FAILING)
+    assert TABLE[state][Event.TERM].state in (State.RELEASING, State.STOPPING, State.FAILING)
 
 
 @pytest.mark.parametrize(
     ("event", "first"),
-    [(Event.ANSWERED, Action.SAY_READY), (Event.RELOADED, Action.ADOPT), (Event.REFUSED, Action.REPORT)],
+    [(Event.STEERED, Action.SAY_READY), (Event.RELOADED, Action.ADOPT), (Event.REFUSED, Action.REPORT)],
 )
 def test_ready_is_said_after_the_proof_and_before_what_was_kept(event: Event, first: Action) -> None:
     """Whatever leads to READY says so, and begins a kept reload last."""
-    steps = [table[event] for table in TABLE.values() if event in table]
+    steps = [table[event] for table in TABLE.values() if event in table and table[event].actions]
     assert [step.state for step in steps] == [State.READY]
     assert steps[0].actions[0] is first
     assert Action.SAY_READY in steps[0].actions
@@ -49,8 +49,8 @@ def test_ready_is_said_nowhere_else() -> None:
             assert (Action.SAY_READY in step.actions) == (step.state is State.READY)
 
 
-def test_start_limit_runs_from_opened_to_answered() -> None:
-    """The limit is set once and neither SERVING nor HUP extends it; READY has none."""
+def test_start_limit_runs_from_opened_to_steered() -> None:
+    """The limit is set once and nothing on the way extends it; READY has none."""
     service = Service()
     assert service.deadline is None
     service.fire(Event.OPENED, 100.0)
@@ -58,6 +58,8 @@ def test_start_limit_runs_from_opened_to_answered() -> None:
     service.fire(Event.SERVING, 120.0)
     assert service.deadline == 100.0 + START_LIMIT
     service.fire(Event.ANSWERED, 121.0)
+    assert service.deadline == 100.0 + START_LIMIT
+    service.fire(Event.STEERED, 122.0)
     assert service.deadline is None
 
 
@@ -65,16 +67,18 @@ def test_start_limit_runs_from_opened_to_answered() -> None:
     ("events", "state", "actions"),
     [
         pytest.param(
-            [Event.OPENED, Event.SERVING, Event.ANSWERED, Event.TERM, Event.GONE],
+            [Event.OPENED, Event.SERVING, Event.ANSWERED, Event.STEERED, Event.TERM, Event.RELEASED, Event.GONE],
             State.STOPPED,
             [
                 Action.START_WORKERS,
                 Action.PROBE,
+                Action.STEER,
                 Action.SAY_READY,
                 Action.FEEL_PULSE,
                 Action.ANNOUNCE,
                 Action.TAKE_HUP,
                 Action.SAY_STOPPING,
+                Action.RELEASE,
                 Action.STOP_WORKERS,
                 Action.CLEAN_UP,
             ],
@@ -83,14 +87,27 @@ def test_start_limit_runs_from_opened_to_answered() -> None:
         pytest.param(
             [Event.OPENED, Event.TIMEOUT, Event.GONE],
             State.STOPPED,
-            [Action.START_WORKERS, Action.FAIL, Action.SAY_STOPPING, Action.STOP_WORKERS],
+            [Action.START_WORKERS, Action.FAIL, Action.SAY_STOPPING, Action.STOP_WORKERS, Action.UNDO],
             id="a failed start keeps its files",
         ),
         pytest.param(
-            [Event.OPENED, Event.HUP, Event.TERM, Event.TERM, Event.HUP],
+            [Event.OPENED, Event.HUP, Event.TERM, Event.TERM, Event.HUP, Event.RELEASED],
             State.STOPPING,
-            [Action.START_WORKERS, Action.KEEP_HUP, Action.SAY_STOPPING, Action.STOP_WORKERS],
+            [Action.START_WORKERS, Action.KEEP_HUP, Action.SAY_STOPPING, Action.RELEASE, Action.STOP_WORKERS],
             id="stopped while starting, more than once",
+        ),
+        pytest.param(
+            [Event.OPENED, Event.SERVING, Event.ANSWERED, Event.TERM, Event.STEERED, Event.RELEASED],
+            State.STOPPING,
+            [
+                Action.START_WORKERS,
+                Action.PROBE,
+                Action.STEER,
+                Action.SAY_STOPPING,
+                Action.RELEASE,
+                Action.STOP_WORKERS,
+            ],
+            id="stopped while rules are made: what is under way ends first",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodedns.core.upstreams import ATTEMPTS, BUDGET, Picker
+from nodedns.core.upstreams import ATTEMPTS, BUDGET, DOWN_AFTER, RETRY, RISK, Health, Picker
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,52 @@ def test_round_robin() -> None:
     assert picker.pick([1], 0.5) == 2
     assert picker.pick([1, 2], 0.5) == 0
     assert picker.pick([], 0.5) == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "tried", "down", "picked"),
+    [
+        ("sequential", [], {0}, 1),
+        ("sequential", [1], {0}, 2),
+        ("sequential", [1, 2], {0}, 0),
+        ("sequential", [], {0, 1, 2}, 0),
+        ("random", [], {1, 2}, 0),
+        ("random", [0], {1}, 2),
+        ("round_robin", [], {0}, 1),
+    ],
+)
+def test_down_ones_come_last(policy: str, tried: list[int], down: set[int], picked: int) -> None:
+    """As long as there are others; a policy goes on among those."""
+    assert Picker(policy, 3).pick(tried, 0.999, down) == picked
+
+
+def test_health() -> None:
+    """Down after some silences in a row, risked once a second, up again with the first answer."""
+    health = Health(2)
+    for _ in range(DOWN_AFTER - 1):
+        health.silent(0, 10.0)
+    health.heard(0)
+    for _ in range(DOWN_AFTER):
+        assert health.down == {}
+        health.silent(0, 10.0)
+    assert health.down == {0: 10.0 + RETRY}
+    assert health.risk(10.5) is None
+    assert health.risk(11.0) == 0
+    assert health.risk(11.0) is None
+    health.silent(0, 11.0 + RISK)
+    assert health.risk(11.5 + RISK) is None
+    assert health.risk(12.0 + RISK) == 0
+    health.heard(0)
+    assert (health.down, health.risk(99.0)) == ({}, None)
+
+
+def test_with_all_down_none_is_risked() -> None:
+    """They are asked for every question as it is, with all the time there is."""
+    health = Health(2)
+    for upstream in (0, 1):
+        for _ in range(DOWN_AFTER):
+            health.silent(upstream, 0.0)
+    assert health.risk(100.0) is None
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -15,6 +15,7 @@ import pytest
 from dnslib import DNSRecord
 
 from nodedns.example import cluster, server
+from tests.ports import free_port
 
 ROOT = Path(server.__file__).parents[2]
 
@@ -162,8 +163,7 @@ def test_connections_are_bounded(port: int) -> None:
 def test_serve_closes_idle_connections_and_leaves_at_the_pipes_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """`serve` says ready once it listens, closes a connection nobody uses, and returns when its parent's pipe ends."""
     monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
-    with server.listening("127.0.0.1", 0) as (udp, _):
-        free = udp.getsockname()[1]
+    free = free_port()
     read_end, write_end = os.pipe()
     listens = threading.Event()
     thread = threading.Thread(target=server.serve, args=("127.0.0.1", free, listens.set, read_end))

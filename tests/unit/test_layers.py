@@ -36,14 +36,15 @@ CHILD = words("dnslib aiodns subprocess")
 ROOMS = {
     "cli": Room(
         ("nodedns.cli", "nodedns.__main__", "nodedns.verbs"),
-        words("cli query supervisor native core config"),
+        words("cli query supervisor host native core config"),
         EVERYWHERE | words("asyncio threading aiodns"),
     ),
     "query": Room(("nodedns.query", "nodedns.query_wire"), words("config core"), EVERYWHERE),
     "supervisor": Room(("nodedns.supervisor",), words("job native core config"), EVERYWHERE | PARENT),
-    "host": Room(("nodedns.host",), words("core config"), EVERYWHERE | CHILD | words("asyncio threading")),
+    "host": Room(("nodedns.host",), words("core config"), EVERYWHERE | words("dnslib aiodns asyncio threading")),
     "job": Room(("nodedns.worker.job",), words("native config"), EVERYWHERE | MACHINE),
     "worker": Room(("nodedns.worker",), words("job native core config"), EVERYWHERE | CHILD),
+    "monitor": Room(("nodedns.monitor",), words("core config"), EVERYWHERE | words("dnslib subprocess threading")),
     "example": Room(("nodedns.example",), words(""), EVERYWHERE | words("aiodns")),
     "core": Room(("nodedns.core",), words("config"), EVERYWHERE | MACHINE | CHILD),
     "config": Room(
@@ -54,7 +55,12 @@ ROOMS = {
 
 # What one file alone may do beyond its room.
 ALSO = {
-    "nodedns.supervisor.spawn": {"nodedns.worker.main", "nodedns.example.server", "nodedns.host.link"},
+    "nodedns.supervisor.spawn": {
+        "nodedns.worker.main",
+        "nodedns.example.server",
+        "nodedns.host",
+        "nodedns.monitor.main",
+    },
 }
 # dnslib and aiodns, where they may be imported at all (docs/dependencies.md has the reasons).
 DNSLIB = ("nodedns.example", "nodedns.query", "nodedns.verbs.cache")

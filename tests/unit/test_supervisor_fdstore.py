@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_adopted(stored: tuple[Endpoint, list[int]]) -> None:
     store = Store(said, fds[0])
     assert store.has(endpoint)
     assert sockets.open_slots([endpoint], 1, store) == [sockets.SlotSockets((fds[0],), (fds[1],))]
-    assert (store.adopted, store.held) == (2, {name_of(UDP, 0, endpoint): [], name_of(TCP, 0, endpoint): []})
+    assert (store.adopted, store.held) == (2, {})
     assert said == {}
 
 
@@ -64,22 +65,42 @@ def test_a_name_that_lies(stored: tuple[Endpoint, list[int]], wrong: str) -> Non
     assert store.adopted == 0
 
 
-def test_the_rest_is_removed(
-    stored: tuple[Endpoint, list[int]], tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The other end of sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"{tmp_path}/notify")
+        sock.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/notify")
+        yield sock
+
+
+def test_the_rest_is_removed(stored: tuple[Endpoint, list[int]], systemd: socket.socket) -> None:
     """What no slot wants is closed here and taken out of systemd's store: unread, it would swallow queries."""
     endpoint, fds = stored
     store = Store(environ("udp-9-10.0.0.1-53", name_of(TCP, 0, endpoint)), fds[0])
     assert store.adopt(TCP, 0, endpoint) == fds[1]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(f"{tmp_path}/notify")
-        systemd.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/notify")
-        store.remove_rest()
-        assert systemd.recv(512) == b"FDSTOREREMOVE=1\nFDNAME=udp-9-10.0.0.1-53"
+    store.remove_rest()
+    assert systemd.recv(512) == b"FDSTOREREMOVE=1\nFDNAME=udp-9-10.0.0.1-53"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fds[0])
     os.fstat(fds[1])
+
+
+def test_two_of_one_name(stored: tuple[Endpoint, list[int]], systemd: socket.socket) -> None:
+    """Of two sockets under one name the right one is adopted; the store, which knows names only, is told of it anew."""
+    endpoint, fds = stored
+    name = name_of(TCP, 0, endpoint)
+    store = Store(environ(name, name), fds[0])
+    assert store.adopt(TCP, 0, endpoint) == fds[1]
+    assert systemd.recv(512) == f"FDSTOREREMOVE=1\nFDNAME={name}".encode()
+    said, given, *_ = socket.recv_fds(systemd, 512, 1)
+    assert said == f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0".encode()
+    assert os.path.samestat(os.fstat(given[0]), os.fstat(fds[1]))
+    os.close(given[0])
+    store.remove_rest()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fds[0])
 
 
 @pytest.mark.parametrize(

@@ -170,13 +170,24 @@ def test_cache_of_another_kind_is_made_anew(
     assert said.count("\n") == 1
 
 
+def test_counters_of_another_build_are_made_anew(run_dir: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Counters of the same size under other names would be read as what they are not."""
+    memoryview(memory.map_all(run_dir, SIZE, SLOTS).counters)[5000:5003] = b"old"
+    with open(f"{run_dir}/counters", "r+b") as file:
+        file.write(b"counters: questions")
+    new = memory.map_all(run_dir, SIZE, SLOTS).counters
+    assert bytes(memoryview(new)[5000:5003]) == bytes(3)
+    assert bytes(memoryview(new)[:17]) == b"counters: answers"
+    assert "counters: made anew, it was of another version or config: other counters" in capfd.readouterr().err
+
+
 def test_former_mapping_is_left_alone(run_dir: str) -> None:
     """Who still maps a file that is made anew keeps the old one: it is replaced, not rewritten."""
     old = memory.map_all(run_dir, SIZE, SLOTS).counters
-    memoryview(old)[100:103] = b"old"
+    memoryview(old)[5000:5003] = b"old"  # behind the page that says what is counted
     new = memory.map_all(run_dir, SIZE, SLOTS + 1).counters
-    assert bytes(memoryview(old)[100:103]) == b"old"
-    assert bytes(memoryview(new)[100:103]) == bytes(3)
+    assert bytes(memoryview(old)[5000:5003]) == b"old"
+    assert bytes(memoryview(new)[5000:5003]) == bytes(3)
 
 
 def test_half_made_file_of_a_crash_is_no_obstacle(run_dir: str) -> None:

@@ -12,7 +12,7 @@ from nodedns.config import Endpoint
 from nodedns.supervisor import sockets
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
-from nodedns.supervisor.owner import owner
+from nodedns.supervisor.owner import owners
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.probe import Probe
 from tests.ports import free_port
@@ -119,7 +119,7 @@ def test_second_address_that_fails_leaves_nothing_open() -> None:
 @pytest.mark.parametrize("kind", [UDP, TCP])
 def test_owner_of_a_free_port_is_nobody(kind: socket.SocketKind) -> None:
     """Where nobody listens, nobody is named."""
-    assert owner(socket.AF_INET, kind, "127.0.0.1", free_port()) is None
+    assert list(owners(socket.AF_INET, kind, "127.0.0.1", free_port())) == []
 
 
 def test_probe_ends_when_every_address_has_answered() -> None:
@@ -131,23 +131,43 @@ def test_probe_ends_when_every_address_has_answered() -> None:
             server.settimeout(5)
         endpoints = [Endpoint(*server.getsockname()) for server in servers]
         poller = Poller()
-        probe = Probe(poller, endpoints, now=100.0)
+        probe = Probe(poller, endpoints, now=100.0, kinds=(UDP,))
         query, client = servers[0].recvfrom(512)
-        assert query[2:] == bytes.fromhex("0100 0001 0000 0000 0000 00 00ff 0001")
+        assert query[2:] == bytes.fromhex("0100 0001 0000 0000 0000") + b"\7invalid\0" + bytes.fromhex("0001 0001")
         for reply in (query, b"xx" + bytes([query[2] | 0x80]) + query[3:], query[:2] + b"\x81\x80", b""):
             servers[0].sendto(reply, client)
             poller.wait(5)
         assert not probe.answered
-        assert probe.silent == f"{endpoints[0]}, {endpoints[1]}"
+        assert probe.silent == f"{endpoints[0]} over UDP, {endpoints[1]} over UDP"
         servers[0].sendto(query[:2] + b"\x81\x80" + query[4:], client)
         poller.wait(5)
-        assert probe.silent == str(endpoints[1])
+        assert probe.silent == f"{endpoints[1]} over UDP"
         assert servers[1].recv(512) == query
         probe.ask(probe.deadline)
         assert (probe.asked, servers[1].recv(512)) == (2, query)
         assert select.select([servers[0]], [], [], 0)[0] == []
         probe.close()
         assert probe.answered
+
+
+def test_probe_asks_over_tcp_until_it_is_answered() -> None:
+    """A stream that is refused, or closed without an answer, is asked again; an answer in one has two octets more."""
+    poller = Poller()
+    with socket.create_server(("127.0.0.1", 0), backlog=5) as server:
+        endpoint = Endpoint(*server.getsockname())
+        server.settimeout(5)
+        probe = Probe(poller, [endpoint], now=0.0, kinds=(TCP,))
+        server.accept()[0].close()
+        poller.wait(5)
+        assert probe.silent == f"{endpoint} over TCP"
+        probe.ask(1.0)
+        stream, _ = server.accept()
+        with stream:
+            query = stream.recv(512)
+            assert int.from_bytes(query[:2]) == len(query) - 2
+            stream.sendall(query[:4] + b"\x81\x83" + query[6:])
+            poller.wait(5)
+    assert probe.answered
 
 
 def test_probe_bears_an_address_where_nobody_listens() -> None:

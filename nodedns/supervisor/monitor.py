@@ -1,0 +1,86 @@
+"""The monitor from the parent: its slot, the pipe it speaks by, and what was last heard."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from nodedns.config import Config, ConfigError, Endpoint
+from nodedns.config_values import MAX_FALLBACK, endpoint
+from nodedns.core import slots
+from nodedns.supervisor.log import NOTICE, WARNING, log
+from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.sockets import SlotSockets
+from nodedns.supervisor.spawn import run_monitor
+from nodedns.supervisor.workers import Role, Worker
+
+FRESH = 3.0
+"""Seconds for which a verdict holds: it comes every second, and one that failed takes half a second more."""
+
+
+class Monitor:
+    """`know` is told of kube-dns's endpoints. `beat` is when it was last heard, in seconds of the monotonic clock, 0
+    for never."""
+
+    def __init__(
+        self, config: Config, poller: Poller, keep: tuple[int, ...], know: Callable[[tuple[Endpoint, ...]], None]
+    ) -> None:
+        life_fd = keep[0]
+        # One pipe for all its lives: what a killed one has said is still read.
+        self._fd, self.say_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.watch(self._fd, self._hear)
+
+        def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
+            return run_monitor(worker.config, self.say_fd, ready_fd, go_fd, life_fd)
+
+        self.worker = Worker(Role("monitor", body), config, SlotSockets((), ()), poller, (self.say_fd, *keep))
+        self._know = know
+        self._failed, self._failed_at = "", float("-inf")
+        self.beat = 0.0
+
+    @property
+    def failed(self) -> str:
+        """Whom it could not reach in these seconds; "" when it could, or when it has said nothing of late, which is its
+        own fault."""
+        return self._failed if time.monotonic() - self._failed_at < FRESH else ""
+
+    def report(self) -> dict[str, object]:
+        """For status.json."""
+        worker = self.worker
+        pid = worker.holder.pid if worker.holder else None
+        return {"pid": pid, "state": worker.state.name, "restarts": worker.restarts, "failed": self.failed}
+
+    def follow(self, config: Config) -> None:
+        """A new config: another process on it."""
+        self.worker.config = config
+        if self.worker.slot.knows(slots.Event.REPLACE):
+            self.worker.fire(slots.Event.REPLACE)
+
+    def _hear(self) -> None:
+        self.beat = time.monotonic()
+        try:
+            said = os.read(self._fd, 65536).decode(errors="replace")
+        except BlockingIOError:
+            return
+        for line in said.splitlines():
+            word, _, rest = line.partition(" ")
+            if word in ("failed", "well"):
+                self._judge(rest[:500])
+            elif word == "fallback":
+                self._know(tuple(_endpoints(rest)))
+
+    def _judge(self, failed: str) -> None:
+        if failed and not self._failed:
+            log(WARNING, f"the self-probe failed: {failed}")
+        elif self._failed and not failed:
+            log(NOTICE, "the self-probe is well again")
+        self._failed, self._failed_at = failed, time.monotonic()
+
+
+def _endpoints(text: str) -> list[Endpoint]:
+    """Addresses as a child without rights has written them: nothing but addresses gets into a rule."""
+    found = []
+    for word in text.split()[:MAX_FALLBACK]:
+        with suppress(ConfigError):
+            found.append(endpoint(word))
+    return found

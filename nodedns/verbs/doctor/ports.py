@@ -1,0 +1,51 @@
+"""Who has our ports?"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+
+from nodedns.supervisor.owner import owners
+from nodedns.verbs.doctor.scene import Finding, Scene, bad, note, well
+
+_KINDS = {socket.SOCK_DGRAM: "UDP", socket.SOCK_STREAM: "TCP"}
+_ADVICE = {
+    "dnsmasq": "give dnsmasq bind-interfaces and its own listen-address, or take it away",
+    "systemd-resolve": "take our address out of DNSStubListenerExtra in resolved.conf",
+    "node-cache": "NodeLocal DNSCache serves here: delete its DaemonSet, or see the migration guide",
+    "named": "give BIND a listen-on of its own addresses",
+    "unbound": "give unbound an interface of its own",
+    "coredns": "give that CoreDNS a `bind` of its own",
+}
+
+
+def held(scene: Scene) -> Iterator[Finding]:
+    """A port of ours that somebody else holds, on our address or on all."""
+    ours, found = _pids(scene.run_dir), False
+    for at in scene.config.node.listen:
+        family = socket.AF_INET6 if ":" in at.address else socket.AF_INET
+        for kind, name in _KINDS.items():
+            for who in owners(family, kind, at.address, at.port):
+                if who.pid not in ours and _parent(who.pid) not in ours:
+                    found = True
+                    advice = _ADVICE.get(who.name, f"stop {who.name}, or give it an address of its own")
+                    yield bad(f"port {at.port}: {name} {at} is held by {who}", advice)
+    if not found:
+        yield well("port: nobody else holds one of ours")
+    if os.geteuid() != 0:
+        yield note("port: only root sees who holds one", "run it as root")
+
+
+def _pids(run_dir: str) -> set[int]:
+    """The parent's."""
+    with contextlib.suppress(OSError, ValueError, KeyError), open(f"{run_dir}/status.json", "rb") as file:
+        return {int(json.load(file)["pid"])}
+    return set()
+
+
+def _parent(pid: int) -> int:
+    """proc(5): "pid (comm) state ppid ..."; comm may have any character in it."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+    return 0
