@@ -149,6 +149,19 @@ def cleanup(words: Sequence[str]) -> int:
     return verb(_source(options), options.force)
 
 
+def import_(words: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="nodedns import", description="prints a config made from what node-cache runs on")
+    parser.add_argument("path", help="a Corefile, a manifest with one in it, or the kube-dns ConfigMap's directory")
+    parser.add_argument("--kube-dns", metavar="DIR", help="that directory beside a Corefile")
+    parser.add_argument("--pillar", metavar="NAME=VALUE", action="append", default=[], help="such as CLUSTER__DNS=IP")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 when something was not carried over")
+    options = parser.parse_args(words)
+    from nodedns.verbs.importer import import_ as verb
+    from nodedns.verbs.importer import pillars
+
+    return verb(options.path, options.kube_dns, pillars(options.pillar), options.strict)
+
+
 VERBS = (
     Verb("run", run, "serve until SIGTERM or Ctrl-C; --example needs no config and no root"),
     Verb("check", check, "read the config and say what is wrong with it; changes nothing"),
@@ -156,6 +169,7 @@ VERBS = (
     Verb("status", status, "how the service is doing"),
     Verb("query", query, "ask the service, or another server, one question"),
     Verb("cache", cache, "look into the shared cache, or empty it"),
+    Verb("import", import_, "make a config of a Corefile, its manifest, or the kube-dns ConfigMap"),
     Verb("doctor", doctor, "look for what on this machine is in the way, and say what to do; changes nothing"),
     Verb("cleanup", cleanup, "take away link, rules and files that a dead service has left"),
 )

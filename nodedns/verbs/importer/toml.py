@@ -1,0 +1,51 @@
+"""An import as the text of a config file, for people to read: only what differs from our defaults."""
+
+import json
+from collections.abc import Iterator
+
+from nodedns.verbs.importer.convert import Import, ZoneOut
+
+ARPA = ("in-addr.arpa.", "ip6.arpa.")
+
+
+def render(made: Import) -> str:
+    """nodedns.toml."""
+    lines = ["# Made by nodedns import."]
+    lines += [f"# Not carried over: {line}" for line in made.lost]
+    lines += ["", "[cluster]", f"dns = {_list(made.dns)}"]
+    if made.domain != "cluster.local.":
+        lines.append(f"domain = {_text(made.domain.rstrip('.'))}")
+    if made.listen or made.hosts:
+        lines += ["", "[node]"]
+        lines += [f"listen = {_list(made.listen)}"] if made.listen else []
+        lines += [f"hosts = {_text(made.hosts)}"] if made.hosts else []
+    for zone in made.zones.values():
+        lines += ["", *_zone(zone, made)]
+    return "\n".join([*lines, ""])
+
+
+def _zone(zone: ZoneOut, made: Import) -> Iterator[str]:
+    yield "[[zone]]"
+    yield f"name = {_text(zone.name)}"
+    own = zone.name == made.domain or zone.name in ARPA
+    if not (own and zone.forward == made.dns):
+        yield f"forward = {_list(zone.forward)}"
+    if zone.excepted:
+        yield f"except = {_list(zone.excepted)}"
+    if zone.transport != ("tcp" if own else "udp"):
+        yield f"transport = {_text(zone.transport)}"
+    if zone.policy != "random":
+        yield f"policy = {_text(zone.policy)}"
+    for kind, (longest, shortest) in zone.ttl.items():
+        yield f"{kind} = {{ max_ttl = {longest}, min_ttl = {shortest} }}"
+    if zone.stale:
+        yield f"serve_stale = {{ max = {zone.stale[0]}, mode = {_text(zone.stale[1])} }}"
+
+
+def _text(value: str) -> str:
+    """A basic string: JSON's escapes are TOML's."""
+    return json.dumps(value)
+
+
+def _list(values: list[str]) -> str:
+    return f"[{', '.join(map(_text, values))}]"
