@@ -10,6 +10,7 @@ NATIVE = "nodedns/native"
 SOURCES = [
     "table",
     "table_put",
+    "marks",
     "wire",
     "names",
     "entry",
@@ -24,6 +25,7 @@ SOURCES = [
     "module",
     "pytable",
     "pyserve",
+    "pystore",
     "pyopen",
     "pycounters",
 ]

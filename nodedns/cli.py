@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nodedns import __version__
 from nodedns.config import Config, ConfigError, Endpoint
-from nodedns.config_values import endpoint
+from nodedns.config_servers import endpoint
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import DEFAULT_CONFIG, Source
 

@@ -8,12 +8,14 @@ that always exist (`_merge`), the values against each other (`_check`). docs/con
 import ipaddress
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
+from nodedns.config_model import Cache, Config, Node, Prefetch, Stale, Ttl, Zone
 from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
-from nodedns.config_values import MAX_SERVERS, ConfigError, Endpoint, Forward, Problem, endpoint, show
+from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint
+from nodedns.config_values import ConfigError, Problem, show
 
 __all__ = [
     "RESTART_KEYS",
@@ -31,79 +33,6 @@ __all__ = [
     "parse",
     "restart_needed",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Ttl:
-    """Bounds on how long an answer is kept, in seconds; min_ttl <= max_ttl."""
-
-    max_ttl: int
-    min_ttl: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """`max`: for how many seconds after its end an answer may be given, 0 for never. `immediate`: without first waiting
-    for a server's."""
-
-    max: int = 0
-    immediate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """Who answers for the names at and below `name` (absolute, lower case: "cluster.local.", ".").
-
-    `resolv_conf` is the path of a file whose nameservers the caller appends to `forward`, None for none.
-    `policy` is "random", "round_robin" or "sequential"; `transport` is "udp" or "tcp".
-    `success` bounds answers, `denial` NXDOMAIN and NODATA (RFC 2308).
-    """
-
-    name: str
-    forward: tuple[Endpoint, ...]
-    resolv_conf: str | None
-    policy: str
-    transport: str
-    success: Ttl
-    denial: Ttl
-    serve_stale: Stale = Stale()
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4. `interface`:
-    "none", or the link. `fallback`: None for "auto". `fail_open_after` is in seconds."""
-
-    listen: tuple[Endpoint, ...]
-    allow: tuple[str, ...]
-    workers: int
-    run_dir: str
-    interface: str = "none"
-    netfilter: str = "none"
-    fallback: tuple[Endpoint, ...] | None = None
-    fail_open_after: int = 3
-    on_stop: str = "auto"
-    hosts: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """The shared table's `size` in bytes."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone. `hosts`: what
-    the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
-
-    domain: str
-    node: Node
-    cache: Cache
-    zones: tuple[Zone, ...]
-    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
 RESTART_KEYS = frozenset(
@@ -216,6 +145,7 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
             fail_open_after=_of(node, "node.fail_open_after"),
             on_stop=_of(node, "node.on_stop"),
             hosts=node["node.hosts"].value if "node.hosts" in node else None,
+            rate_limit=_of(node, "node.rate_limit"),
         ),
         cache=Cache(_of(node, "cache.size")),
         zones=tuple(_zone(name, fields) for name, fields in sorted((_excepted(zones) | zones).items())),
@@ -243,7 +173,13 @@ def _zone(name: str, fields: Values) -> Zone:
         transport=_of(fields, "zone.transport"),
         success=_ttl(fields, "zone.success"),
         denial=_ttl(fields, "zone.denial"),
-        serve_stale=Stale(_of(fields, "zone.serve_stale.max"), _of(fields, "zone.serve_stale.mode") == "immediate"),
+        serve_stale=Stale(
+            _of(fields, "zone.serve_stale.max"),
+            _of(fields, "zone.serve_stale.mode") == "immediate",
+            _of(fields, "zone.serve_stale.prefer_positive"),
+        ),
+        prefetch=Prefetch(_of(fields, "zone.prefetch.hits"), _of(fields, "zone.prefetch.within")),
+        max_concurrent=_of(fields, "zone.max_concurrent"),
     )
 
 

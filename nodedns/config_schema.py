@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from nodedns import config_servers as servers
 from nodedns import config_values as values
 from nodedns.config_values import ConfigError, Problem, show, suggest
 
@@ -29,16 +30,16 @@ class Key:
 
     path: str
     parse: Callable[[object], object]
-    default: str | int | list[str] | None
+    default: str | int | bool | list[str] | None
     meaning: str
     later: bool = False
 
 
 _TABLE = (
-    Key("cluster.dns", values.cluster_dns, None,
+    Key("cluster.dns", servers.cluster_dns, None,
         "kube-dns as the node reaches it: an IP, `IP:port` or a list. **The only required key.**"),
     Key("cluster.domain", values.domain, "cluster.local", "The name of the cluster's own zone."),
-    Key("node.listen", values.listen, ["169.254.20.10"],
+    Key("node.listen", servers.listen, ["169.254.20.10"],
         "Up to 16 exact addresses to serve, `IP` or `IP:port`. `0.0.0.0` and `::` are refused."),
     Key("node.allow", values.allow, None,
         "Up to 64 networks whose clients are answered. Without it everyone is, provided that every `listen` address is "
@@ -52,7 +53,7 @@ _TABLE = (
     Key("node.netfilter", values.choice("auto", "nftables", "iptables-nft", "iptables-legacy", "none"), "auto",
         "Whose ruleset gets the ACCEPT rules; the steering rules are always an nftables table of their own. `auto` "
         "finds out what kubelet and kube-proxy use, `none` makes no rule at all."),
-    Key("node.fallback", values.fallback, "auto",
+    Key("node.fallback", servers.fallback, "auto",
         "Where queries go while nodedns is down: `IP`, `IP:port` or a list of kube-dns's endpoints (pods, not a "
         "Service). `auto`: what `kube-dns-endpoints.kube-system.svc` of the cluster's domain resolves to. `none`: "
         "nowhere."),
@@ -64,11 +65,14 @@ _TABLE = (
     Key("node.hosts", values.path, None,
         "A file in the form of hosts(5), up to 10,000 names: their A, AAAA and PTR are answered from it, and no server "
         "is asked for them. A change of the file is a reload."),
+    Key("node.rate_limit", values.whole(1_000_000), 0,
+        "Queries a second that one client may ask, a second's worth of them at once; more are dropped, over TCP "
+        "refused. 0: any number. Loopback is never limited."),
     Key("cache.size", values.size, "32MiB",
         "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number."),
     Key("metrics.listen", values.not_yet, None, "Where Prometheus scrapes.", later=True),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
-    Key("zone.forward", values.forward, None,
+    Key("zone.forward", servers.forward, None,
         "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, and at most one path of a resolv.conf whose servers are "
         "appended. Required in a new zone."),
     Key("zone.except", values.names, None,
@@ -90,7 +94,15 @@ _TABLE = (
     Key("zone.serve_stale.mode", values.choice("verify", "immediate"), "verify",
         "`verify`: after 1.8 s without an answer, or with the last attempt's failure. `immediate`: at once, and the "
         "servers are asked behind it."),
-    Key("zone.prefetch", values.not_yet, None, "Popular answers fetched again before they expire.", later=True),
+    Key("zone.serve_stale.prefer_positive", values.flag, False,
+        "Also in place of an NXDOMAIN or an empty answer, while an answer is known that has ended no longer ago than "
+        "`max`: for servers that forget names for a moment."),
+    Key("zone.prefetch.hits", values.whole(255), 0,
+        "Answers are fetched again before they end, once they were hit so often since they were fetched, 1 to 255; 0: "
+        "never. One refresh for all workers; its failure leaves the answer as it is. UDP clients' hits count."),
+    Key("zone.prefetch.within", values.percent, "10%", "The last part of an answer's life in which a hit does that."),
+    Key("zone.max_concurrent", values.whole(1_000_000), 0,
+        "Questions in flight a worker; what is beyond gets a stale answer or REFUSED, as in CoreDNS. 0: any number."),
 )  # fmt: skip
 
 KEYS = {key.path: key for key in _TABLE}
@@ -208,7 +220,7 @@ def later_table() -> str:
     return "\n".join(lines)
 
 
-def _toml(default: str | int | list[str] | None) -> str:
+def _toml(default: str | int | bool | list[str] | None) -> str:
     if default is None:
         return ""
     return f"`[{', '.join(map(show, default))}]`" if isinstance(default, list) else f"`{show(default)}`"

@@ -8,7 +8,7 @@ answers, hits stay hits, each name is asked for once in that time, and who asks 
 import struct
 from dataclasses import replace
 
-from nodedns.core.entries import FAILURE, Entry
+from nodedns.core.entries import DENIAL, FAILURE, Entry
 
 CLIENT_TIMER = 1.7
 """Seconds a client waits before it gets a stale answer: RFC 8767 section 5 says 1.8, and our clock ticks in tenths."""
@@ -24,6 +24,11 @@ _KIND = 52
 def is_failure(entry: bytes) -> bool:
     """Has it neither records nor the word of anybody that there are none?"""
     return entry[_KIND] == FAILURE
+
+
+def is_denial(entry: bytes) -> bool:
+    """Does it say that there is no such name, or nothing of the type?"""
+    return entry[_KIND] == DENIAL
 
 
 def kept(entry: bytes, seconds: int) -> bytes:

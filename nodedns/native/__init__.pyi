@@ -85,6 +85,14 @@ class Table:
         """The parent, after reaping that worker: its claims may now be stolen."""
 
     def flush(self, now: int) -> None: ...
+    def mark(self, key: bytes, now: int, ms: int) -> int:
+        """Marks a key as asked for by this writer: 0 = now, 1 = it was, 2 = another live writer's, 3 = no place."""
+
+    def unmark(self, key: bytes) -> None:
+        """Takes this writer's own mark away."""
+
+    def limit(self, address: bytes, rate: int, now: int) -> bool:
+        """May a client (16 octets) ask now, at `rate` queries a second, a second's worth of them at once?"""
 
 class Server:
     """One worker's hit loop and its pending queries. Built in the worker; run() belongs to the hit thread, all else to
@@ -92,7 +100,8 @@ class Server:
 
     counters and slots are the whole mappings, slot the worker's number; sockets are bound UDP descriptors, one a listen
     address; acl is a list of (16 octets of address, v4 mapped, prefix length in those 128 bits), empty = everyone;
-    zones is a list of (name in wire form, lower case, zone_tag), at most MAX_ZONES, with the root among them.
+    zones is a list of (name in wire form, lower case, zone_tag, prefetch hits and percent), at most MAX_ZONES, with the
+    root among them; rate is in queries a second from one client, 0 for any.
     """
 
     wake_fd: int  # eventfd: readable when drain() has something
@@ -105,7 +114,8 @@ class Server:
         slot: int,
         sockets: Sequence[int],
         acl: Sequence[tuple[bytes, int]],
-        zones: Sequence[tuple[bytes, int]],
+        zones: Sequence[tuple[bytes, int, int, int]],
+        rate: int = 0,
     ) -> None: ...
     def run(self) -> None:
         """The hit loop; releases the GIL until stop(). First answers what a predecessor in this slot had taken."""
@@ -121,7 +131,13 @@ class Server:
 
     def flush(self) -> None: ...
     def store(self, entry: bytes) -> int:
-        """Table.put, counted."""
+        """Table.put, counted; then the key's mark goes. A failure does not replace what lives."""
+
+    def mark(self, key: bytes, ms: int) -> bool:
+        """Table.mark: True when another worker asks for the key already."""
+
+    def awaited(self, key: bytes) -> bytes | bool:
+        """The live entry; without one, whether another worker still asks for the key."""
 
     def stale(self, key: bytes) -> bytes | None:
         """The answer or denial of this configuration that may be given although it has expired; a live one, too."""

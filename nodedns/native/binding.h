@@ -1,4 +1,4 @@
-/* binding.h: what the three binding files share. module.c: functions over bytes; pytable.c: Memory and Table; pyserve.c: Server;
+/* binding.h: what the binding files share. module.c: functions over bytes; pytable.c: Memory and Table; pyserve.c: Server; pystore.c: its table;
  * pycounters.c: counters. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so one file serves 3.11-3.13. */
 #ifndef NODEDNS_BINDING_H
 #define NODEDNS_BINDING_H
@@ -10,6 +10,11 @@
 #include <unistd.h>
 
 struct memory { PyObject_HEAD void *base; Py_ssize_t size; int writable; };
+struct server_object {
+    PyObject_HEAD
+    struct server *server; /* not in the object: it is large and wants its alignment */
+    PyObject *keep;        /* table, counters, slots: the mappings live as long as the loops */
+};
 struct table_object { PyObject_HEAD struct table table; PyObject *memory; uint32_t epoch; uint8_t writer; };
 
 /* The Memory behind an argument, or NULL with TypeError or ValueError (shorter than `least`, or not writable when it must be). */
@@ -21,6 +26,11 @@ int add_server_types(PyObject *module);
 int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zones);
 int add_counters(PyObject *module);
 int counter_index(const char *name); /* -1: none of that name */
+struct server_object *server_of(PyObject *o);
+PyObject *py_store(PyObject *self, PyObject *args);
+PyObject *py_stale(PyObject *self, PyObject *args);
+PyObject *py_mark(PyObject *self, PyObject *args);
+PyObject *py_awaited(PyObject *self, PyObject *args);
 PyObject *py_udp_send(PyObject *self, PyObject *args);
 PyObject *py_udp_recv(PyObject *self, PyObject *args);
 PyObject *entry_bytes(const uint8_t *blob, size_t len);

@@ -24,11 +24,14 @@
     X(any, "ANY over UDP, answered by HINFO")                                                          \
     X(invalid, "queries for names under invalid., answered NXDOMAIN")                                  \
     X(denied, "queries refused by `allow`")                                                            \
+    X(limited, "queries dropped by `rate_limit`; over TCP refused")                                     \
     X(ring_full, "queries refused because too many were pending")                                      \
     X(send_failed, "answers the kernel did not take")                                                  \
     X(replayed, "queries taken over from a predecessor")                                               \
     X(given_up, "batches dropped after two workers died on them")                                      \
     X(joined, "misses that joined an equal question in flight")                                        \
+    X(elsewhere, "misses that waited for another worker's answer to the same question")                 \
+    X(prefetched, "hits that made us ask again before the end of the entry")                           \
     X(late_hits, "misses the table answered by the time they were drained")                            \
     X(upstream_udp, "queries sent to upstreams over UDP")                                              \
     X(upstream_tcp, "queries sent to upstreams over TCP")                                              \
@@ -38,6 +41,7 @@
     X(upstream_timeouts, "attempts that ended without a reply")                                        \
     X(upstream_errors, "attempts the network refused")                                                 \
     X(upstream_connects, "TCP connections opened to upstreams")                                        \
+    X(rejected, "questions not asked because of `max_concurrent`")                                     \
     X(exhausted, "questions given up after the last attempt")                                          \
     X(stale, "questions answered by an expired entry, since no server answered well")                  \
     X(stored, "entries stored")                                                                        \

@@ -57,7 +57,7 @@ static void count(struct server *s, int which, const struct note *n)
     journal_add(j, st, b, zone_counter(n->zone, rcode_counter(n->rcode)), 1);
 }
 
-static void release(struct server *s, int which, uint32_t ref)
+void lane_release(struct server *s, int which, uint32_t ref)
 {
     if (which == LANE_HIT) {
         if (ref < BATCH)
@@ -83,7 +83,7 @@ static void settle(struct server *s, int which, int all)
     journal_store(&lane->journal, s->block[which]);
     for (uint32_t i = 0; i < n; i++)
         if (lane->head[i].msg_len || all) {
-            release(s, which, lane->ref[i]);
+            lane_release(s, which, lane->ref[i]);
             lane->head[i].msg_len = 0;
         }
     lane->count = 0;
@@ -120,7 +120,7 @@ void lane_recover(struct server *s, int which)
     journal_store(&lane->journal, s->block[which]);
     for (uint32_t i = 0; i < lane->count && i < BATCH; i++)
         if (lane->head[i].msg_len)
-            release(s, which, lane->ref[i]);
+            lane_release(s, which, lane->ref[i]);
     lane->count = 0;
     journal_close(&lane->journal);
 }

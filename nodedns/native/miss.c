@@ -10,7 +10,7 @@ int64_t miss_next(struct server *s, struct question *q, uint64_t *taken)
         struct miss *m = &s->page->miss[ref];
         q->client = m->client;
         server_ask(s, q);
-        if (server_get(s, q, now, s->late)) { /* its twin was answered while it waited in the ring */
+        if (m->sock != NO_SOCKET && server_get(s, q, now, s->late)) { /* its twin was answered while it waited in the ring */
             counter_add(s->block[LANE_MISS], C_late_hits, 1);
             miss_answer(s, ref, s->late, now);
             continue;
@@ -27,6 +27,10 @@ void miss_answer(struct server *s, uint32_t ref, const uint8_t *entry, uint64_t 
         return;
     struct lane *lane = &s->page->lane[LANE_MISS];
     struct miss *m = &s->page->miss[ref];
+    if (m->sock == NO_SOCKET) {
+        lane_release(s, LANE_MISS, ref);
+        return;
+    }
     if (lane->count == BATCH || (lane->count && s->page->miss[lane->ref[0]].sock != m->sock))
         miss_flush(s);
     struct note note = note_hit_of((const struct entry *)(const void *)entry, m->from.sin6_family == AF_INET6);

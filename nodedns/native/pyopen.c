@@ -45,14 +45,15 @@ static int take_zone(struct server *s, unsigned i, PyObject *item)
 {
     const char *name;
     Py_ssize_t len;
-    if (!PyArg_ParseTuple(item, "y#I", &name, &len, &s->table.tag[i]))
+    struct zone *z = &s->zone[i];
+    if (!PyArg_ParseTuple(item, "y#Ibb", &name, &len, &s->table.tag[i], &z->prefetch_hits, &z->prefetch_percent))
         return -1;
     if (len < 1 || name_skip_plain((const uint8_t *)name, (size_t)len, 0) != (size_t)len) {
         PyErr_SetString(PyExc_ValueError, "a zone's name is in wire form");
         return -1;
     }
-    name_lower(s->zone[i].name, (const uint8_t *)name, (size_t)len);
-    s->zone[i].len = (uint16_t)len;
+    name_lower(z->name, (const uint8_t *)name, (size_t)len);
+    z->len = (uint16_t)len;
     return 0;
 }
 

@@ -2,17 +2,9 @@
 #include "binding.h"
 #include <errno.h>
 
-struct server_object {
-    PyObject_HEAD
-    struct server *server; /* not in the object: it is large and wants its alignment */
-    PyObject *keep;        /* table, counters, slots: the mappings live as long as the loops */
-    uint32_t epoch;
-    uint8_t writer;
-};
-
 static PyTypeObject *server_type;
 
-static struct server_object *server_of(PyObject *o)
+struct server_object *server_of(PyObject *o)
 {
     struct server_object *s = (struct server_object *)o;
     if (s->server)
@@ -35,11 +27,11 @@ static int open_server(struct server_object *o, struct memory *counters, struct 
 
 static int server_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"table", "counters", "slots", "slot", "sockets", "acl", "zones", NULL};
+    static char *names[] = {"table", "counters", "slots", "slot", "sockets", "acl", "zones", "rate", NULL};
     struct server_object *o = (struct server_object *)self;
     PyObject *table, *counters, *slots, *sockets, *acl, *zones;
-    unsigned slot;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOIOOO", names, &table, &counters, &slots, &slot, &sockets, &acl, &zones))
+    unsigned slot, rate = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOIOOO|I", names, &table, &counters, &slots, &slot, &sockets, &acl, &zones, &rate))
         return -1;
     struct table_object *t = table_of(table);
     struct memory *c = t ? memory_of(counters, counters_size(slot + 1), 1) : NULL;
@@ -54,8 +46,9 @@ static int server_init(PyObject *self, PyObject *args, PyObject *kwargs)
     memset(o->server, 0, sizeof *o->server);
     o->server->epoll = o->server->wake = o->server->stop = -1;
     o->server->table = t->table;
-    o->writer = t->writer;
-    o->epoch = t->epoch;
+    o->server->writer = t->writer;
+    o->server->epoch = t->epoch;
+    o->server->rate = rate;
     o->keep = PyTuple_Pack(3, table, counters, slots);
     return server_take(o->server, sockets, acl, zones) < 0 ? -1 : open_server(o, c, m, slot);
 }
@@ -160,41 +153,6 @@ static PyObject *py_flush(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *py_store(PyObject *self, PyObject *args)
-{
-    static const enum counter counter[] = {[PUT_STORED] = C_stored, [PUT_LOST] = C_put_lost, [PUT_TOO_BIG] = C_too_big};
-    struct server_object *o = server_of(self);
-    const char *blob;
-    Py_ssize_t len;
-    int evicted;
-    if (!o || !PyArg_ParseTuple(args, "y#", &blob, &len))
-        return NULL;
-    if (!wire_entry_ok((const uint8_t *)blob, (size_t)len))
-        return PyErr_Format(PyExc_ValueError, "not an entry");
-    enum put v = table_put(&o->server->table, (const uint8_t *)blob, (size_t)len, o->writer, o->epoch, clock_boottime_ms(), &evicted);
-    if (v != PUT_DEAD)
-        counter_add(o->server->block[LANE_MISS], counter[v], 1);
-    if (v == PUT_STORED && evicted)
-        counter_add(o->server->block[LANE_MISS], C_evicted, 1);
-    return PyLong_FromLong(v);
-}
-
-static PyObject *py_stale(PyObject *self, PyObject *args)
-{
-    struct server_object *o = server_of(self);
-    _Alignas(8) uint8_t out[TABLE_LARGE];
-    const char *data;
-    Py_ssize_t len;
-    if (!o || !PyArg_ParseTuple(args, "y#", &data, &len))
-        return NULL;
-    const struct table *t = &o->server->table;
-    const uint8_t *key = (const uint8_t *)data;
-    size_t n = len < 6 ? 0 : table_get_stale(t, key, (size_t)len, wire_hash(key, (size_t)len, t->seed), clock_boottime_ms(), out);
-    if (n && wire_entry_ok(out, n))
-        return PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)n);
-    Py_RETURN_NONE;
-}
-
 static uint8_t stream[65535]; /* under the GIL */
 
 static PyObject *py_lookup(PyObject *self, PyObject *args)
@@ -262,7 +220,8 @@ static PyMethodDef server_methods[] = {
     {"run", py_run, METH_NOARGS, NULL},         {"stop", py_stop, METH_NOARGS, NULL},
     {"drain", py_drain, METH_VARARGS, NULL},    {"answer", py_answer, METH_VARARGS, NULL},
     {"flush", py_flush, METH_NOARGS, NULL},     {"store", py_store, METH_VARARGS, NULL},
-    {"stale", py_stale, METH_VARARGS, NULL},
+    {"stale", py_stale, METH_VARARGS, NULL},    {"mark", py_mark, METH_VARARGS, NULL},
+    {"awaited", py_awaited, METH_VARARGS, NULL},
     {"lookup", py_lookup, METH_VARARGS, NULL},  {"render_tcp", py_render_tcp, METH_VARARGS, NULL},
     {"add", py_add, METH_VARARGS, NULL},        {"beat", py_beat, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};

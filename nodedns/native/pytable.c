@@ -66,7 +66,7 @@ static PyType_Spec memory_spec = {"nodedns.native.Memory", sizeof(struct memory)
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
 
 /* The least file that holds a large bucket and a small one. */
-enum { TABLE_LEAST = TABLE_HEADER + 2 * sizeof(struct bucket) + TABLE_WAYS * (TABLE_SMALL + TABLE_LARGE) };
+enum { TABLE_LEAST = TABLE_FIXED + 2 * sizeof(struct bucket) + TABLE_WAYS * (TABLE_SMALL + TABLE_LARGE) };
 
 static PyObject *py_table_format(PyObject *self, PyObject *args)
 {
@@ -144,6 +144,7 @@ static PyObject *table_get_(PyObject *self, PyObject *args)
     if (!t || !PyArg_ParseTuple(args, "y#K", &key, &len, &now))
         return NULL;
     size_t n = len < 6 ? 0 : table_get(&t->table, (const uint8_t *)key, (size_t)len, wire_hash((const uint8_t *)key, (size_t)len, t->table.seed), now, out);
+    ((struct entry *)(void *)out)->hits = 0; /* of the copy, for the hit loop alone */
     if (n && wire_entry_ok(out, n))
         return entry_bytes(out, n);
     Py_RETURN_NONE;
@@ -204,6 +205,42 @@ static PyObject *table_flush_(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *table_mark_(PyObject *self, PyObject *args)
+{
+    struct table_object *t = writable_table(self);
+    const char *key;
+    Py_ssize_t len;
+    unsigned long long now, ms;
+    if (!t || !PyArg_ParseTuple(args, "y#KK", &key, &len, &now, &ms))
+        return NULL;
+    return PyLong_FromLong(table_mark(&t->table, wire_hash((const uint8_t *)key, (size_t)len, t->table.seed), t->writer, t->epoch, now, ms));
+}
+
+static PyObject *table_unmark_(PyObject *self, PyObject *args)
+{
+    struct table_object *t = writable_table(self);
+    const char *key;
+    Py_ssize_t len;
+    if (!t || !PyArg_ParseTuple(args, "y#", &key, &len))
+        return NULL;
+    table_unmark(&t->table, wire_hash((const uint8_t *)key, (size_t)len, t->table.seed), t->writer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *table_limit_(PyObject *self, PyObject *args)
+{
+    struct table_object *t = writable_table(self);
+    const char *address;
+    Py_ssize_t len;
+    unsigned rate;
+    unsigned long long now;
+    if (!t || !PyArg_ParseTuple(args, "y#IK", &address, &len, &rate, &now))
+        return NULL;
+    if (len != 16 || rate == 0)
+        return PyErr_Format(PyExc_ValueError, "an address is 16 octets and a rate above 0");
+    return PyBool_FromLong(table_limit(&t->table, (const uint8_t *)address, rate, now));
+}
+
 static PyObject *table_seed(PyObject *self, void *closure)
 {
     (void)closure;
@@ -223,6 +260,9 @@ static PyMethodDef table_methods[] = {{"get", table_get_, METH_VARARGS, NULL},
                                       {"read", table_read_, METH_VARARGS, NULL},
                                       {"raise_epoch", table_raise_epoch_, METH_VARARGS, NULL},
                                       {"flush", table_flush_, METH_VARARGS, NULL},
+                                      {"mark", table_mark_, METH_VARARGS, NULL},
+                                      {"unmark", table_unmark_, METH_VARARGS, NULL},
+                                      {"limit", table_limit_, METH_VARARGS, NULL},
                                       {NULL, NULL, 0, NULL}};
 static PyGetSetDef table_getset[] = {
     {"seed", table_seed, NULL, NULL, NULL}, {"slots", table_slots_, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};

@@ -17,6 +17,14 @@ int server_allows(const struct server *s, const uint8_t *address)
     return s->acls == 0;
 }
 
+int server_limits(struct server *s, const uint8_t *address, uint64_t now)
+{
+    static const uint8_t loopback4[13] = {[10] = 0xff, [11] = 0xff, [12] = 127}, loopback6[16] = {[15] = 1};
+    if (!s->rate || memcmp(address, loopback4, sizeof loopback4) == 0 || memcmp(address, loopback6, sizeof loopback6) == 0)
+        return 1;
+    return table_limit(&s->table, address, s->rate, now);
+}
+
 unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len)
 {
     size_t name = key_len - 5;

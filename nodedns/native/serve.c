@@ -11,6 +11,7 @@
 
 enum {
     ROUNDS = 8,       /* full batches from one socket before the others get their turn */
+    PREFETCH_MS = 5000, /* a refresh that fails leaves its mark: the servers are not asked again for so long (RFC 9520) */
     SLICE_NS = 100000 /* the least the kernel takes; a batch of hits is done in less */
 };
 
@@ -35,24 +36,52 @@ static void address_of(const struct sockaddr_in6 *from, uint8_t *address)
     memcpy(address + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
 }
 
-/* A record for a query that has to be asked for; 0 when all are in use. */
-static int file_miss(struct server *s, unsigned sock, uint32_t i, const struct client *client)
+/* A record for a question, which is not in the ring yet; -1 when all are in use. */
+static int64_t take_record(struct server *s, unsigned sock, const struct client *client)
 {
     if (s->spares == 0)
         while (s->spares < MISSES && ring_take(&s->freed, &s->spare[s->spares]))
             s->spares++;
     if (s->spares == 0)
-        return 0;
+        return -1;
     uint32_t ref = s->spare[--s->spares];
     struct miss *m = &s->page->miss[ref];
     m->sock = (uint16_t)sock;
     m->taken = s->now;
-    m->from = s->page->from[i];
     memcpy(&m->client, client, offsetof(struct client, question) + client->question_len);
+    return ref;
+}
+
+/* Files a query that has to be asked for; 0 when too many are. */
+static int file_miss(struct server *s, unsigned sock, uint32_t i, const struct client *client)
+{
+    int64_t taken = take_record(s, sock, client);
+    if (taken < 0)
+        return 0;
+    uint32_t ref = (uint32_t)taken;
+    struct miss *m = &s->page->miss[ref];
+    m->from = s->page->from[i];
     atomic_store_explicit(&m->state, MISS_TAKEN, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst); /* taken over before it is let go */
     s->page->received[i].msg_len = 0;
     ring_put(&s->pending, ref);
+    return 1;
+}
+
+/* Has the entry asked for again when it is popular and near its end: once, whichever worker it is hit in (marks). 1 if so. */
+static int prefetch(struct server *s, const struct question *q, const struct entry *e)
+{
+    const struct zone *z = &s->zone[e->zone < MAX_ZONES ? e->zone : 0];
+    if (!z->prefetch_hits || e->hits < z->prefetch_hits || (e->expires - s->now) * 100 > (e->expires - e->inserted) * z->prefetch_percent)
+        return 0;
+    if (table_mark(&s->table, q->hash, s->writer, s->epoch, s->now, PREFETCH_MS) != MARK_NEW)
+        return 0;
+    int64_t ref = take_record(s, NO_SOCKET, &q->client);
+    if (ref < 0)
+        return 0;
+    atomic_store_explicit(&s->page->miss[ref].state, MISS_TAKEN, memory_order_release);
+    ring_put(&s->pending, (uint32_t)ref);
+    counter_add(s->block[LANE_HIT], C_prefetched, 1);
     return 1;
 }
 
@@ -75,10 +104,15 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
         page->received[i].msg_len = 0;
         return 0;
     }
-    if (s->acls) { /* before the cache: a client that may not ask must not learn what others asked */
+    if (s->acls || s->rate) { /* before the cache: a client that may not ask must not learn what others asked */
         address_of(&page->from[i], address);
         if (!server_allows(s, address)) {
             queue_error(s, i, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied);
+            return 0;
+        }
+        if (!server_limits(s, address, s->now)) { /* silence: the address may be a victim's (RFC 5358) */
+            counter_add(s->block[LANE_HIT], C_limited, 1);
+            page->received[i].msg_len = 0;
             return 0;
         }
     }
@@ -88,9 +122,9 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
     }
     if (server_get(s, q, s->now, s->entry)) {
         size_t len = wire_render(s->entry, &q->client, s->now, q->client.udp_size, lane->data[lane->count]);
-        lane_queue(lane, len, &page->from[i], i,
-                   note_hit_of((const struct entry *)(const void *)s->entry, page->from[i].sin6_family == AF_INET6));
-        return 0;
+        const struct entry *e = (const struct entry *)(const void *)s->entry;
+        lane_queue(lane, len, &page->from[i], i, note_hit_of(e, page->from[i].sin6_family == AF_INET6));
+        return prefetch(s, q, e);
     }
     if (file_miss(s, sock, i, &q->client))
         return 1;

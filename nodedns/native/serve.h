@@ -16,7 +16,11 @@ enum {
 _Static_assert((int)MAX_ZONES == (int)TABLE_TAGS, "a row for each tag");
 
 struct acl { uint8_t address[16]; unsigned bits; };
-struct zone { uint8_t name[WIRE_NAME_MAX]; uint16_t len; };
+struct zone {
+    uint8_t name[WIRE_NAME_MAX];
+    uint16_t len;
+    uint8_t prefetch_hits, prefetch_percent; /* a hit asks anew from so many hits on, in so much of an entry's life; 0: never */
+};
 
 /* A query as the cache takes it. */
 struct question {
@@ -35,7 +39,9 @@ struct server {
     struct slot_page *page;
     struct counter_block *block[2]; /* by lane */
     struct staging staging[2];
-    unsigned sockets, acls, zones;
+    unsigned sockets, acls, zones, rate; /* rate: queries a second from one client, 0: any */
+    uint32_t epoch; /* of this process as a writer of the table */
+    uint8_t writer;
     int socket[SOCKETS_MAX];
     struct acl acl[ACL_MAX];
     struct zone zone[MAX_ZONES];
@@ -61,6 +67,8 @@ int server_run(struct server *s);
 /* --- question.c --- */
 /* May `address` (16 octets, v4 mapped) ask? An empty list lets everyone. */
 int server_allows(const struct server *s, const uint8_t *address);
+/* May it ask now, at its rate? Who speaks from loopback is of this node, and is never limited. */
+int server_limits(struct server *s, const uint8_t *address, uint64_t now);
 /* Row of the longest zone that holds the name; the root zone is always there. */
 unsigned server_zone(const struct server *s, const uint8_t *key, size_t key_len);
 void server_ask(const struct server *s, struct question *q); /* key and hash of q->client */
@@ -91,6 +99,8 @@ void lane_send(struct server *s, int which, int fd);
 void lane_recover(struct server *s, int which);
 /* Queues data[count] of `len` octets. The caller has rendered into lane->data[lane->count]. */
 void lane_queue(struct lane *lane, size_t len, void *to, uint32_t ref, struct note note);
+/* Frees what a ref of a lane stands for. */
+void lane_release(struct server *s, int which, uint32_t ref);
 void ring_put(struct ring *r, uint32_t item);
 int ring_take(struct ring *r, uint32_t *item);
 

@@ -26,6 +26,7 @@ enum {
     REPLAYS = 2,           /* a batch that two workers in a row died on is given up: it may be what kills them */
     MISS_FREE = 0,
     MISS_TAKEN = 1,
+    NO_SOCKET = 0xffff,    /* nobody waits: an entry is to be had again before its end */
     NO_ZONE = 0xffff
 };
 

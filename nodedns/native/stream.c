@@ -36,6 +36,8 @@ int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t 
     server_read(s, p, len, 1, q);
     if (q->verdict != QUERY_DROP && !server_allows(s, peer))
         *n = error(s, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied, out);
+    else if (q->verdict != QUERY_DROP && !server_limits(s, peer, now))
+        *n = error(s, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_limited, out);
     else if (q->verdict != QUERY_OK)
         *n = error(s, q->verdict, &q->client, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict], out);
     else if (!server_get(s, q, now, s->late))

@@ -7,13 +7,13 @@ static const char MAGIC[8] = "nodedns";
 static uint64_t layout_hash(void)
 {
     const uint64_t numbers[] = {TABLE_WAYS, TABLE_SUCCESS_WAYS, TABLE_SMALL, TABLE_LARGE, TABLE_LARGE_SHARE, TABLE_HEADER,
-                                sizeof(struct entry), sizeof(struct bucket), WIRE_HEADER, 1};
+                                sizeof(struct entry), sizeof(struct bucket), WIRE_HEADER, TABLE_FIXED, 2};
     return wire_hash((const uint8_t *)numbers, sizeof numbers, 0);
 }
 
 static void sizes(uint64_t size, uint32_t buckets[2])
 {
-    uint64_t room = size - TABLE_HEADER, large = room / TABLE_LARGE_SHARE;
+    uint64_t room = size - TABLE_FIXED, large = room / TABLE_LARGE_SHARE;
     buckets[LARGE] = (uint32_t)(large / (sizeof(struct bucket) + (uint64_t)TABLE_WAYS * TABLE_LARGE));
     if (buckets[LARGE] == 0)
         buckets[LARGE] = 1;
@@ -59,6 +59,8 @@ void table_open(struct table *t, void *base, uint64_t size)
         t->slots[c] = at;
         at += (uint64_t)t->buckets[c] * TABLE_WAYS * SLOT_SIZE[c];
     }
+    t->marks = (_Atomic uint64_t *)(void *)at;
+    t->limits = t->marks + TABLE_MARKS;
 }
 
 uint64_t table_slots(const struct table *t) { return TABLE_WAYS * ((uint64_t)t->buckets[SMALL] + t->buckets[LARGE]); }
@@ -106,13 +108,14 @@ static int key_equals(const uint8_t *blob, const uint8_t *key, size_t key_len)
            memcmp(blob + sizeof e + WIRE_HEADER, key, key_len - 1) == 0;
 }
 
-static void note_hit(struct bucket *b, int way)
+static uint8_t note_hit(struct bucket *b, int way)
 {
     if (!atomic_load_explicit(&b->referenced[way], memory_order_relaxed))
         atomic_store_explicit(&b->referenced[way], 1, memory_order_relaxed);
     uint8_t hits = atomic_load_explicit(&b->hits[way], memory_order_relaxed);
     if (hits != 255)
-        atomic_store_explicit(&b->hits[way], (uint8_t)(hits + 1), memory_order_relaxed);
+        atomic_store_explicit(&b->hits[way], ++hits, memory_order_relaxed);
+    return hits;
 }
 
 void table_prefetch(const struct table *t, uint64_t hash)
@@ -152,7 +155,7 @@ static inline size_t find(const struct table *t, const uint8_t *key, size_t key_
             size_t len = copy_out(b, way, slot_at(t, c, index, way), SLOT_SIZE[c], out);
             const struct entry *e = (const struct entry *)(const void *)out;
             if (len && key_equals(out, key, key_len) && fit(e, now) && e->inserted > flushed && own_row(t, out)) {
-                note_hit(b, way);
+                ((struct entry *)(void *)out)->hits = note_hit(b, way);
                 return len;
             }
         }

@@ -3,7 +3,7 @@
  * One flat file on tmpfs, mapped by every worker, without pointers, readable by fixed offsets (an in-kernel reader of the same
  * slots is planned). It outlives every process.
  *
- *     header (4096) | small buckets' heads | large buckets' heads | small slots (512 B each) | large slots (16 KiB each)
+ *     header (4096) | small buckets' heads | large buckets' heads | small slots (512 B each) | large slots (16 KiB each) | marks | limits
  *
  * A bucket is 16 ways: ways 0-9 hold answers, 10-15 denials and failures, so a flood of NXDOMAINs cannot push answers out. Its
  * head is four cache lines: two of control words, one of tags, one of the rest. A slot holds one entry (wire.h). Sixteen, because
@@ -26,6 +26,10 @@
  * worker 2, sets epochs[2] = 6. The next writer that picks this way sees 5 != 6 and replaces the word by {seq 9, own slot, own epoch}
  * (still odd), fills, and publishes seq 10.
  *
+ * MARKS say which worker asks for a key just now, so that the others wait for its entry instead of asking too. A mark is lossy: two keys
+ * that fall on one place do not join, and nobody waits beyond its deadline or for a dead owner. It is taken away right after the entry
+ * was stored; who finds it gone and no entry was told "done, not stored" and asks for itself. LIMITS are clients' accounts.
+ *
  * Eviction inside the share of a bucket: the same key first, then never used, dead, claimed by a dead writer, then CLOCK over the
  * reference bits. The memcpy of a slot under the sequence check is a data race in C11's words; the re-check discards what it may
  * have torn, and tests/native/stress.c shows that the check is needed and is enough. */
@@ -42,7 +46,10 @@ enum {
     TABLE_LARGE_SHARE = 4,   /* one byte in four goes to the large class */
     TABLE_WRITERS = 256,     /* slot numbers fit the control word's 8 bits */
     TABLE_TAGS = 64,         /* zones a configuration may have */
-    TABLE_HEADER = 4096
+    TABLE_MARKS = 8192,      /* all workers' questions in flight to slow upstreams are some hundreds; 64 KiB */
+    TABLE_LIMITS = 4096,     /* a node has some hundred pods; 32 KiB */
+    TABLE_HEADER = 4096,
+    TABLE_FIXED = TABLE_HEADER + 8 * (TABLE_MARKS + TABLE_LIMITS)
 };
 
 struct table_header { /* written once by the formatter, except epochs and flushed */
@@ -73,9 +80,17 @@ struct table { /* one process's view */
     uint32_t buckets[2];   /* from the configured size, never from the header: a worker may have written there */
     struct bucket *heads[2];
     uint8_t *slots[2];
+    _Atomic uint64_t *marks, *limits;
     uint64_t seed;
     uint32_t tag[TABLE_TAGS]; /* what this process serves: zone tags by row */
     unsigned tags;            /* 0: any entry will do (the CLI) */
+};
+
+enum mark {
+    MARK_NEW,  /* now ours */
+    MARK_OWN,  /* ours already */
+    MARK_OTHER,/* a live worker's: wait for its entry */
+    MARK_NONE  /* its place is in use for another key */
 };
 
 enum put {
@@ -106,6 +121,16 @@ enum put table_put(struct table *t, const uint8_t *blob, size_t len, uint8_t wri
 /* Copies slot number `index` (0 .. table_slots()-1) into out; 0 = empty, being written, or damaged. *hits gets its hit count. */
 size_t table_read(const struct table *t, uint64_t index, uint8_t *out, unsigned *hits);
 uint64_t table_slots(const struct table *t);
+/* --- marks.c --- */
+/* Marks a key as asked for by `writer` for the next `ms`. */
+enum mark table_mark(struct table *t, uint64_t hash, uint8_t writer, uint32_t epoch, uint64_t now, uint64_t ms);
+/* Does another live worker ask for it? */
+int table_marked(const struct table *t, uint64_t hash, uint8_t writer, uint64_t now);
+/* Takes the writer's own mark away; after the entry is stored. */
+void table_unmark(struct table *t, uint64_t hash, uint8_t writer);
+/* May the client at `address` (16 octets) ask now, at `rate` queries a second with a second's worth at once? */
+int table_limit(struct table *t, const uint8_t *address, uint32_t rate, uint64_t now);
+/* --- table_put.c --- */
 uint32_t table_epoch(const struct table *t, uint8_t writer);
 void table_raise_epoch(struct table *t, uint8_t writer);
 void table_flush(struct table *t, uint64_t now);

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 
 from nodedns.config import ConfigError, Endpoint
-from nodedns.config_values import MAX_FALLBACK, endpoint
+from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.supervisor.log import WARNING, log
 
 

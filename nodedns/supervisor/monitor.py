@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nodedns.config import Config, ConfigError, Endpoint
-from nodedns.config_values import MAX_FALLBACK, endpoint
+from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.core import slots
 from nodedns.supervisor.log import NOTICE, WARNING, log
 from nodedns.supervisor.poller import Poller

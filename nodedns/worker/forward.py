@@ -9,34 +9,19 @@ import asyncio
 from random import SystemRandom
 
 from nodedns import native
-from nodedns.config import Config, Zone
+from nodedns.config import Config
 from nodedns.core import local, stale
-from nodedns.core.upstreams import ATTEMPTS, BUDGET, RISK, Health, Picker
+from nodedns.core.upstreams import BUDGET, RISK
 from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
+from nodedns.worker.elsewhere import Elsewhere
 from nodedns.worker.pace import Pace
-from nodedns.worker.question import NETWORK_ERROR, Answer, Carrier, Policy, Question, Transport
+from nodedns.worker.question import NETWORK_ERROR, OTHER_ERROR, Answer, Carrier, Question, Transport
+from nodedns.worker.route import Route
 from nodedns.worker.tcp import TcpUpstream
 from nodedns.worker.udp import UdpUpstream
 
-SERVFAIL = 2
+SERVFAIL, REFUSED = 2, 5
 LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its budget left is failed at once
-
-
-class Route:
-    """A zone's upstreams, and its policy for entries."""
-
-    __slots__ = ("attempts", "first", "health", "picker", "policy", "stale", "tcp")
-
-    def __init__(self, zone: Zone, policy_: Policy, forwarder: "Forwarder") -> None:
-        self.policy = policy_
-        self.stale = zone.serve_stale
-        self.picker = Picker(zone.policy, len(zone.forward))
-        self.health = Health(len(zone.forward))
-        self.tcp: list[Transport] = [forwarder.transport(TcpUpstream, e.address, e.port) for e in zone.forward]
-        self.first = self.tcp  # what a question is first sent by
-        self.attempts = [(seconds, forwarder.waiting.setdefault(seconds, {})) for seconds in ATTEMPTS[zone.transport]]
-        if zone.transport == "udp":
-            self.first = [forwarder.transport(UdpUpstream, e.address, e.port) for e in zone.forward]
 
 
 class Forwarder:
@@ -51,6 +36,8 @@ class Forwarder:
         self.asking: dict[bytes, Question] = {}
         self.waiting: dict[float, dict[Question, None]] = {}  # by how long an attempt may take
         self.impatient: dict[Question, None] = {}  # whose clients may get a stale answer, the longest waiting first
+        self.elsewhere = Elsewhere(loop, server, self.found)
+        self.alone = config.node.workers == 1
         self.transports: dict[tuple[type, str, int], Transport] = {}
         self.dirty: set[Transport] = set()  # those with something queued
         self.local = local.Local(config.hosts)
@@ -89,14 +76,36 @@ class Forwarder:
 
     def begin(self, question: Question) -> None:
         """A new question's first attempt, if it needs one."""
+        route = self.routes[question.zone]
+        route.flying += 1
         if (known := self.local.reply(question.key)) and self.reply(question, known, None):
             return
-        wanted = self.routes[question.zone].stale
-        if wanted.max:
+        if route.most and route.flying > route.most:
+            self.reject(question)
+            return
+        if route.stale.max:
             self.impatient[question] = None
-            if wanted.immediate:
+            if route.stale.immediate:
                 self.appease(question)
-        self.attempt(question)
+        if self.alone or self.elsewhere.claim(question):
+            self.attempt(question)
+
+    def found(self, question: Question, entry: bytes | None) -> None:
+        """Another worker is done with the question: with its entry, or it is to be asked here."""
+        if self.asking.get(question.key) is not question:
+            return  # a late reply, or its time was over
+        if entry is None:
+            self.attempt(question)
+        else:
+            self.leave(question)
+            self.answer(question, entry)
+        self.flush()
+
+    def reject(self, question: Question) -> None:
+        """Too many questions are in flight: nothing is asked and nothing is kept."""
+        self.server.add("rejected")
+        self.leave(question)
+        self.answer(question, self.stale_entry(question) or self.failure(question, REFUSED, OTHER_ERROR))
 
     def appease(self, question: Question) -> None:
         """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake."""
@@ -107,10 +116,10 @@ class Forwarder:
         self.answer(question, entry)
         question.refs, question.clients = [], []
 
-    def stale_entry(self, question: Question) -> bytes | None:
-        """What may be given in place of a failure. Counts whom it is given to."""
+    def stale_entry(self, question: Question, positive: bool = False) -> bytes | None:
+        """What may be given in place of a failure; `positive`: in place of a denial. Counts whom it is given to."""
         found = self.server.stale(question.key) if self.routes[question.zone].stale.max else None
-        if found is None:
+        if found is None or (positive and stale.is_denial(found)):
             return None
         self.server.add("stale", len(question.refs) + len(question.clients))
         return stale.revived(found, native.now())
@@ -144,13 +153,15 @@ class Forwarder:
 
     def reply(self, question: Question, reply: bytes, carrier: Carrier | None) -> bool:
         """What came under a question's id. False when it is not its reply: the true one may be behind it."""
-        policy_ = self.routes[question.zone].policy
+        policy_, wanted = self.routes[question.zone].policy, self.routes[question.zone].stale
         entry = native.make_entry(question.key, reply, self.seed, policy_, native.now())
         if isinstance(entry, bytes):
             if question.carrier is carrier and carrier is not None:  # else it is an earlier attempt's, of another one
                 self.routes[question.zone].health.heard(question.tried[-1])
-            if seconds := self.routes[question.zone].stale.max:
-                entry = (stale.is_failure(entry) and self.stale_entry(question)) or stale.kept(entry, seconds)
+            if wanted.max:
+                worse = stale.is_failure(entry) or (wanted.prefer_positive and stale.is_denial(entry))
+                better = self.stale_entry(question, stale.is_denial(entry)) if worse else None
+                entry = better or stale.kept(entry, wanted.max)
             self.finish(question, entry)
             return True
         if entry == native.TRUNCATED and question.carrier is carrier:
@@ -173,23 +184,26 @@ class Forwarder:
         """No upstream answered: a stale answer or SERVFAIL, kept so that the same question does not ask them all again
         at once."""
         self.server.add("exhausted")
-        if entry := self.stale_entry(question):
-            self.finish(question, entry)
-            return
+        self.finish(question, self.stale_entry(question) or self.failure(question, SERVFAIL, question.ede))
+
+    def failure(self, question: Question, rcode: int, ede: bytes) -> bytes:
+        """An entry of ours that says no."""
         *_, tag, row = self.routes[question.zone].policy
-        entry = native.failure_entry(
-            question.key, self.seed, SERVFAIL, question.ede, FAILURE_TTL, row, tag, native.now()
-        )
-        self.finish(question, entry)
+        return native.failure_entry(question.key, self.seed, rcode, ede, FAILURE_TTL, row, tag, native.now())
 
     def finish(self, question: Question, entry: bytes) -> None:
         """Stores the entry and answers everyone who waits."""
+        self.leave(question)
+        self.server.store(entry)
+        self.answer(question, entry)
+
+    def leave(self, question: Question) -> None:
+        """The question is in flight no more."""
         del self.asking[question.key]
+        self.routes[question.zone].flying -= 1
         self.impatient.pop(question, None)
         question.waiting.pop(question, None)
         question.release()
-        self.server.store(entry)
-        self.answer(question, entry)
 
     def answer(self, question: Question, entry: bytes) -> None:
         """Everyone who waits."""
@@ -223,6 +237,7 @@ class Forwarder:
                 break
             del self.impatient[question]
             self.appease(question)
+        self.elsewhere.tick()
         for transport in self.transports.values():
             transport.tick(now)
         self.flush()

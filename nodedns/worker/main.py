@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import threading
+from dataclasses import astuple
 from ipaddress import ip_network
 
 from nodedns import native
@@ -39,7 +40,8 @@ def open_server(job: Job) -> native.Server:
         job.slot,
         job.udp,
         [mapped_network(cidr) for cidr in job.config.node.allow],
-        [(wire_name(zone.name), zone_tag(zone, zones, job.config.hosts)) for zone in zones],
+        [(wire_name(zone.name), zone_tag(zone, zones, job.config.hosts), *astuple(zone.prefetch)) for zone in zones],
+        job.config.node.rate_limit,
     )
 
 

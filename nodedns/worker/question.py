@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+OTHER_ERROR = bytes(2)  # RFC 8914 4.1
 NO_REACHABLE_AUTHORITY = (22).to_bytes(2)  # RFC 8914 4.23
 NETWORK_ERROR = (23).to_bytes(2)  # RFC 8914 4.24
 

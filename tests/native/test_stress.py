@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     Path(__file__).with_name("stress.c"),
-    *(ROOT / "nodedns" / "native" / f"{n}.c" for n in ("table", "table_put", "wire", "names")),
+    *(ROOT / "nodedns" / "native" / f"{n}.c" for n in ("table", "table_put", "marks", "wire", "names")),
 ]
 KILLS = 200
 MILLISECONDS = 12_000  # it takes two seconds on two cores; a busy machine kills fewer instead of taking longer

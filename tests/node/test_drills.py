@@ -19,9 +19,12 @@ def well(node: Node) -> None:
 
 
 def test_kill_a_worker(node: Node) -> None:
-    """SIGKILL of a worker, twenty times."""
+    """SIGKILL of a worker, twenty times, three a second: a TCP client that has lost one worker gets to ask the next
+    before that is killed, too."""
     with node.everyone(RATE, slowest=0.2):
-        for _ in range(20):
+        began = time.monotonic()
+        for number in range(20):
+            time.sleep(max(0.0, began + 0.3 * number - time.monotonic()))  # a rate, not a wait for anything
             before = node.workers()
             node.run("kill", "-9", str(before[0]), check=True)
             node.await_(lambda old=before: set(node.workers()) - set(old) and len(node.workers()) == 2, "whole again")

@@ -122,13 +122,10 @@ class Scripted:
 
     def stream(self, stream: socket.socket, peer: tuple[str, int]) -> None:
         """One connection."""
-        with stream, stream.makefile("rb") as file:
+        with contextlib.suppress(OSError), stream, stream.makefile("rb") as file:  # the peer may reset it
             while len(size := file.read(2)) == 2:
                 for reply in self.take(file.read(int.from_bytes(size)), "tcp", peer):
-                    try:
-                        stream.sendall(len(reply).to_bytes(2) + reply)
-                    except OSError:
-                        return
+                    stream.sendall(len(reply).to_bytes(2) + reply)
 
     def __enter__(self) -> Self:
         return self

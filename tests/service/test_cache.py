@@ -1,9 +1,6 @@
 """One cache for all workers, one question in flight for all who ask it."""
 
 import socket
-from pathlib import Path
-
-import pytest
 
 from nodedns import native
 from tests.service.load import Query
@@ -47,28 +44,6 @@ def test_a_miss_through_one_worker_is_a_hit_through_another(service: Service, au
         slots.add(served_by(service, before))
     assert slots == {0, 1}
     assert authority.asked()["shared.load.test"] == 1
-
-
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_equal_misses_reach_the_upstream_once_a_worker(tmp_path: Path, authority: Authority, transport: str) -> None:
-    """1,000 clients ask the same while the upstream is slow: it sees the question at most once from each worker."""
-    query = Query("slow.load.test")
-    with Service(tmp_path, authority.port, transport=transport) as service:
-        socks = [client(service) for _ in range(100)]
-        try:
-            for n in range(1000):
-                ask(socks[n % 100], query, n)
-            service.await_(lambda: sum(received(service)) >= 1000, "asked")
-            service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
-            counters = service.counters
-            service.await_(lambda: counters()["joined"] >= 1000 - service.workers, "joining")
-            asked = authority.asked("go")["slow.load.test"]
-            for n in range(1000):
-                assert query.right(socks[n % 100].recv(4096))
-        finally:
-            for sock in socks:
-                sock.close()
-    assert asked <= service.workers
 
 
 def test_a_lost_reply_is_asked_for_again(service: Service, authority: Authority) -> None:

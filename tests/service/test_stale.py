@@ -158,3 +158,20 @@ def test_a_late_answer(tmp_path: Path, upstream: Fickle) -> None:
         ends = time.monotonic() + DEADLINE
         while address(ask(service, "a.test")) != "192.0.2.99":
             assert time.monotonic() < ends
+
+
+@pytest.mark.parametrize("prefer", [True, False])
+def test_a_server_that_forgets(tmp_path: Path, upstream: Fickle, prefer: bool) -> None:
+    """An empty answer in place of a known one: believed, unless the known one is preferred."""
+    stale = f'{{ max = "1h", prefer_positive = {str(prefer).lower()} }}'
+    with serving(tmp_path, upstream, stale) as service:
+        before = address(ask(service, "a.test"))
+        await_end(service, "a.test")
+        upstream.mood = "empty"
+        reply = ask(service, "a.test")
+        assert [str(rr.rdata) for rr in reply.rr] == ([before] if prefer else [])
+        assert service.counters()["stale"] == int(prefer)
+        assert ask(service, "never.test").rr == []
+        upstream.mood = "moved"
+        await_end(service, "never.test")
+        assert address(ask(service, "never.test")) == "192.0.2.99"

@@ -320,3 +320,28 @@ def test_localhost_never_leaves(start: START, asking: Callable[..., dnslib.DNSRe
             assert str(asking(service, name).rr[0].rdata) == address
         assert str(asking(service, "1.0.0.127.in-addr.arpa", "PTR").rr[0].rdata) == "localhost."
         assert upstream.asked == []
+
+
+def test_max_concurrent(tmp_path: Path) -> None:
+    """What is beyond is refused at once, as in CoreDNS; the others get their answers, and there is room again."""
+    release = threading.Event()
+
+    def hold(asked: Asked) -> list[bytes]:
+        release.wait(5)
+        return [asked.answer()]
+
+    (tmp_path / "nodedns.d").mkdir()
+    (tmp_path / "nodedns.d/10.toml").write_text('[[zone]]\nname = "."\nmax_concurrent = 3\n')
+    with (
+        Scripted(hold) as upstream,
+        Service(tmp_path, upstream.port, workers=1) as service,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        waiting = [pool.submit(ask, service, f"n{n}.test") for n in range(3)]
+        service.await_(lambda: service.counters()["upstream_udp"] == 3, "asking")
+        refused = ask(service, "n3.test")
+        assert (refused.header.rcode, ede(refused)) == (5, 0)
+        release.set()
+        assert [future.result().header.rcode for future in waiting] == [3, 3, 3]
+        assert ask(service, "n3.test").header.rcode == 3
+        assert service.counters()["rejected"] == 1

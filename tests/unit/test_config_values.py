@@ -4,6 +4,7 @@ import pytest
 
 from nodedns import config, config_schema, config_values
 from nodedns.config import ConfigError
+from nodedns.config_values import flag
 
 DNS = '[cluster]\ndns = "10.96.0.10"\n'
 
@@ -117,7 +118,10 @@ BAD_BLOCK = [
     ("forward = '10.1.1.1'\nexcept = []",
      "zone[0].except: expected 1 to 32 items, each the name of a zone, got a list of 0"),
     ("forward = '10.1.1.1'\nserve_stale = '1h'", 'zone[0].serve_stale: expected a table, got "1h"'),
-    ("forward = '10.1.1.1'\nprefetch = { hits = 2 }", "zone[0].prefetch: expected no such key, got a table (not yet)"),
+    ("forward = '10.1.1.1'\nprefetch.hits = 256", "zone[0].prefetch.hits: expected 0 to 255, got 256"),
+    ("forward = '10.1.1.1'\nprefetch.within = '9%'", 'zone[0].prefetch.within: expected "10%" to "90%", got "9%"'),
+    ("forward = '10.1.1.1'\nserve_stale.prefer_positive = 'no'",
+     'zone[0].serve_stale.prefer_positive: expected true or false, got "no"'),
     ("forward = '10.1.1.1'\nsuccess = 30", "zone[0].success: expected a table, got 30"),
     ("forward = '10.1.1.1'\nsuccess.max_ttl = '1.8s'",
      f'zone[0].success.max_ttl: expected whole seconds from 1 to {WEEK}, got "1.8s"'),
@@ -195,6 +199,7 @@ def test_one_problem(text: str, line: str) -> None:
     assert problems(text) == [line]
 
 
+NO_FLAG = config_schema.KEYS["cluster.dns"]
 WRONG = ["true", "-1", "1.5", "nan", "''", "'\\u0000'", "[]", "[[]]", "[{}]", "[true]", "{}", "{ a.b.c = 1 }",
          "1979-05-27", "07:32:00", "0x" + "f" * 3000, f"'{'a.' * 1000}'", f"['{':' * 1000}']"]  # fmt: skip
 GOOD_ZONE = {"name": "'x'", "forward": "'10.1.1.1'"}
@@ -216,7 +221,7 @@ def test_wrong_types(path: str, value: str) -> None:
         rest = ", ".join(f"{other} = {good}" for other, good in GOOD_ZONE.items() if other != key)
         text, where = f"{dns}zone = [{{ {rest}, {key} = {value} }}]", f"zone[0].{key}"
     text = text.replace("'", '"')
-    if (path, value) in FINE:
+    if (path, value) in FINE or (config_schema.KEYS.get(path, NO_FLAG).parse is flag and value == "true"):
         assert config.parse(text)
         return
     with pytest.raises(ConfigError) as caught:

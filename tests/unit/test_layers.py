@@ -48,7 +48,15 @@ ROOMS = {
     "example": Room(("nodedns.example",), words(""), EVERYWHERE | words("aiodns")),
     "core": Room(("nodedns.core",), words("config"), EVERYWHERE | MACHINE | CHILD),
     "config": Room(
-        ("nodedns.config", "nodedns.config_schema", "nodedns.config_values"), words(""), EVERYWHERE | MACHINE | CHILD
+        (
+            "nodedns.config",
+            "nodedns.config_model",
+            "nodedns.config_schema",
+            "nodedns.config_servers",
+            "nodedns.config_values",
+        ),
+        words(""),
+        EVERYWHERE | MACHINE | CHILD,
     ),
     "native": Room(("nodedns.native",), words(""), EVERYWHERE | MACHINE | CHILD),
 }

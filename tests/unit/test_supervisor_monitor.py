@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nodedns.config import Endpoint, parse
-from nodedns.config_values import MAX_FALLBACK
+from nodedns.config_servers import MAX_FALLBACK
 from nodedns.supervisor import memo
 from nodedns.supervisor.monitor import Monitor
 from nodedns.supervisor.poller import Poller

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nodedns.config_values import ConfigError, choice, endpoint, seconds
+from nodedns.config_servers import endpoint
+from nodedns.config_values import ConfigError, choice, seconds
 from nodedns.config_values import name as zone_name
 from nodedns.verbs.importer.corefile import Directive
 

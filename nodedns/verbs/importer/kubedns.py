@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from nodedns.config_values import ConfigError, endpoint
+from nodedns.config_servers import endpoint
+from nodedns.config_values import ConfigError
 from nodedns.config_values import name as zone_name
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.importer.convert import Import, ZoneOut

@@ -1,0 +1,91 @@
+"""A config as the program uses it: frozen dataclasses, made by config.parse()."""
+
+from dataclasses import dataclass
+
+from nodedns.config_servers import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """Bounds on how long an answer is kept, in seconds; min_ttl <= max_ttl."""
+
+    max_ttl: int
+    min_ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """`max`: for how many seconds after its end an answer may be given, 0 for never. `immediate`: without first waiting
+    for a server's. `prefer_positive`: also in place of a denial."""
+
+    max: int = 0
+    immediate: bool = False
+    prefer_positive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """An entry is asked for again by a hit in the last `within` % of its life, from its `hits`-th on; 0 is never."""
+
+    hits: int = 0
+    within: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Who answers for the names at and below `name` (absolute, lower case: "cluster.local.", ".").
+
+    `resolv_conf` is the path of a file whose nameservers the caller appends to `forward`, None for none.
+    `policy` is "random", "round_robin" or "sequential"; `transport` is "udp" or "tcp".
+    `max_concurrent` bounds the questions in flight of each worker, 0 for any.
+    `success` bounds answers, `denial` NXDOMAIN and NODATA (RFC 2308).
+    """
+
+    name: str
+    forward: tuple[Endpoint, ...]
+    resolv_conf: str | None
+    policy: str
+    transport: str
+    success: Ttl
+    denial: Ttl
+    serve_stale: Stale = Stale()
+    prefetch: Prefetch = Prefetch()
+    max_concurrent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4. `interface`:
+    "none", or the link. `fallback`: None for "auto". `fail_open_after` is in seconds, `rate_limit` in queries a second
+    from one client, 0 for any."""
+
+    listen: tuple[Endpoint, ...]
+    allow: tuple[str, ...]
+    workers: int
+    run_dir: str
+    interface: str = "none"
+    netfilter: str = "none"
+    fallback: tuple[Endpoint, ...] | None = None
+    fail_open_after: int = 3
+    on_stop: str = "auto"
+    hosts: str | None = None
+    rate_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The shared table's `size` in bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone. `hosts`: what
+    the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
+
+    domain: str
+    node: Node
+    cache: Cache
+    zones: tuple[Zone, ...]
+    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -1,0 +1,103 @@
+"""Where DNS is spoken, as a config file writes it: servers asked, addresses served, the fallback's. Pure."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from nodedns.config_values import each, path, refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where DNS is spoken: canonical IP text (RFC 5952 for IPv6) and a port, 1 to 65535."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The servers of a zone: written addresses, and the path of at most one resolv.conf(5) with more of them."""
+
+    servers: tuple[Endpoint, ...]
+    resolv_conf: str | None = None
+
+
+IP = 'an IP, "IP:port" or "[IPv6]:port"'
+
+
+def endpoint(value: object) -> Endpoint:
+    """An IP with or without a port; 53 where none is written.
+
+    An IPv4 address in IPv6 clothes (RFC 4291 section 2.5.5.2) becomes IPv4, so that each host has one spelling.
+    """
+    if not isinstance(value, str):
+        refuse(value, IP)
+    host, port = value, "53"
+    if value.startswith("["):
+        host, _, port = value[1:].partition("]:")
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        refuse(value, IP, _later_server(value, host))
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.is_link_local:
+            refuse(value, IP, "an IPv6 link-local address needs a scope, which is not supported")
+        ip = ip.ipv4_mapped or ip
+    if ip.is_unspecified:
+        refuse(value, IP, "one exact address: a reply must come from the address that was asked")
+    if ip.is_multicast or str(ip) == "255.255.255.255" or "%" in str(ip):
+        refuse(value, IP, "not the address of one host")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        refuse(value, IP, "a port is 1 to 65535")
+    return Endpoint(str(ip), int(port))
+
+
+def _later_server(value: str, host: str) -> str:
+    if value.startswith("tls://"):
+        return "not yet: DNS over TLS"
+    named = re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) and re.search(r"[A-Za-z]", host)
+    return "not yet: servers by host name; write the address" if named else ""
+
+
+# As many as CoreDNS takes in one `forward`.
+MAX_SERVERS = 15
+
+
+def cluster_dns(value: object) -> Forward:
+    """The servers of the cluster's own zones: addresses only, the node's resolv.conf knows nothing of a cluster."""
+    return Forward(each(value, IP, MAX_SERVERS, endpoint))
+
+
+def forward(value: object) -> Forward:
+    """The servers of a zone: addresses, and at most one path of a resolv.conf."""
+    found = each(value, f"{IP}, or the path of a resolv.conf", MAX_SERVERS, _server)
+    files = [item for item in found if isinstance(item, str)]
+    if len(files) > 1:
+        refuse(value, "at most one resolv.conf", f"it names {len(files)}")
+    return Forward(tuple(item for item in found if isinstance(item, Endpoint)), files[0] if files else None)
+
+
+def _server(value: object) -> Endpoint | str:
+    return path(value) if isinstance(value, str) and value.startswith("/") else endpoint(value)
+
+
+def listen(value: object) -> tuple[Endpoint, ...]:
+    """The addresses served: 16, because each costs two sockets for each of up to 64 workers, 2,048 descriptors."""
+    return each(value, IP, 16, endpoint)
+
+
+# One packet's choice among them is a draw in the kernel; kube-dns has two replicas, rarely eight.
+MAX_FALLBACK = 32
+
+
+def fallback(value: object) -> tuple[Endpoint, ...] | None:
+    """Where the dead-man switch sends queries: None for "auto", else the addresses; none at all for "none"."""
+    if value in ("auto", "none"):
+        return None if value == "auto" else ()
+    return each(value, f'"auto", "none", {IP}', MAX_FALLBACK, endpoint)

@@ -1,0 +1,170 @@
+"""What workers share beside the entries: who asks for a key, and when a popular answer is fetched again."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodedns import native
+from tests.service.load import Query, wire
+from tests.service.scripted import Asked, Scripted
+from tests.service.service import DEADLINE, Authority, Service
+from tests.service.test_cache import ask, client, received
+from tests.service.test_stale import Fickle, address
+from tests.service.test_upstreams import ask as answer_to
+
+WORKERS = 4
+
+
+def spread(service: Service) -> dict[int, socket.socket]:
+    """A UDP client for each worker: the kernel steers by source port."""
+    found: dict[int, socket.socket] = {}
+    while len(found) < service.workers:
+        before = received(service)
+        sock = client(service)
+        ask(sock, Query("localhost"))
+        sock.recv(4096)
+        slot = next(slot for slot, (old, new) in enumerate(zip(before, received(service), strict=True)) if new > old)
+        if slot in found:
+            sock.close()
+        else:
+            found[slot] = sock
+    return found
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_equal_misses_of_all_workers_are_one_question(tmp_path: Path, authority: Authority, transport: str) -> None:
+    """1,000 clients, over UDP and TCP, ask four workers the same while the upstream is slow: it is asked once."""
+    query = Query("slow.load.test")
+    packet = b"\0\7" + query.packet
+    with Service(tmp_path, authority.port, workers=WORKERS, transport=transport) as service:
+        socks = [client(service) for _ in range(100)]
+        streams = [socket.create_connection(("127.0.0.1", service.port), 6) for _ in range(100)]
+        try:
+            for n in range(900):
+                ask(socks[n % 100], query, n)
+            for stream in streams:
+                stream.sendall(len(packet).to_bytes(2) + packet)
+            service.await_(lambda: sum(received(service)) >= 900, "asked")
+            counters = service.counters
+            service.await_(lambda: counters()["joined"] >= 1000 - WORKERS, "joining")
+            service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
+            asked = authority.asked("go")["slow.load.test"]
+            assert all(query.right(socks[n % 100].recv(4096)) for n in range(900))
+            for stream in streams:
+                with stream.makefile("rb") as file:
+                    assert query.right(file.read(int.from_bytes(file.read(2))))
+            print(
+                f"1000 clients, {WORKERS} workers: {asked} asked, {counters()['elsewhere']} waited for another worker"
+            )
+            assert asked == authority.asked()["slow.load.test"] == 1
+            assert counters()["elsewhere"] == WORKERS - 1
+        finally:
+            for sock in (*socks, *streams):
+                sock.close()
+
+
+def test_a_dead_owner_is_not_waited_for(tmp_path: Path, authority: Authority) -> None:
+    """The worker that asks is killed: whoever waited for it asks instead, at once."""
+    query = Query("slow.load.test")
+    with Service(tmp_path, authority.port) as service:
+        first, second = spread(service).values()
+        ask(first, query)
+        service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
+        ask(second, query)
+        service.await_(lambda: service.counters()["elsewhere"] == 1, "waiting")
+        began = time.monotonic()
+        owner = next(slot for slot, n in enumerate(received(service)) if n)
+        os.kill(service.pids()[owner], signal.SIGKILL)
+        service.await_(lambda: authority.asked()["slow.load.test"] == 2, "asking again")
+        waited = time.monotonic() - began
+        authority.asked("go")
+        for sock in (first, second):
+            assert query.right(sock.recv(4096))
+            sock.close()
+        print(f"asked again after {waited:.3f} s")
+        assert waited < 1.0
+
+
+def test_what_cannot_be_stored_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """An answer too long for the table: who waited for another worker's asks for itself, all at the same time."""
+    release = threading.Event()
+
+    def hold(asked: Asked) -> list[bytes]:
+        release.wait(DEADLINE)
+        return [asked.answer()]
+
+    with Scripted(hold) as upstream, Service(tmp_path, upstream.port, workers=WORKERS, transport="tcp") as service:
+        query = wire("huge.test") + b"\0\20\0\1"
+        packet = b"\0\1\1\0\0\1\0\0\0\0\0\0" + query
+        streams = [socket.create_connection(("127.0.0.1", service.port), 6) for _ in range(40)]
+        for stream in streams:
+            stream.sendall(len(packet).to_bytes(2) + packet)
+        service.await_(lambda: service.counters()["joined"] + service.counters()["elsewhere"] == 39, "waiting")
+        waiting = service.counters()["elsewhere"]
+        began = time.monotonic()
+        release.set()
+        for stream in streams:
+            with stream, stream.makefile("rb") as file:
+                assert len(file.read(int.from_bytes(file.read(2)))) > 16384
+        assert time.monotonic() - began < 1.0
+        assert len(upstream.asked) == 1 + waiting
+        assert waiting > 0
+
+
+@pytest.fixture
+def upstream() -> Iterator[Fickle]:
+    with Fickle() as server:
+        yield server
+
+
+def prefetching(home: Path, upstream: Fickle) -> Service:
+    """Answers live for two seconds, and are fetched again in the last 90 % of that."""
+    (home / "nodedns.d").mkdir()
+    (home / "nodedns.d/10.toml").write_text(
+        '[[zone]]\nname = "."\nsuccess = { max_ttl = 2, min_ttl = 2 }\nprefetch = { hits = 3, within = "90%" }\n'
+    )
+    return Service(home, upstream.port)
+
+
+def hammer(service: Service, seconds: float) -> list[str]:
+    """The addresses that one client of each worker got, asking all the time."""
+    got, ends = [], time.monotonic() + seconds
+    while time.monotonic() < ends:
+        got.append(address(answer_to(service, "a.test.")))
+    return got
+
+
+def test_prefetch(tmp_path: Path, upstream: Fickle) -> None:
+    """A popular answer is fetched again before its end: its clients see one miss in all, and the new data soon."""
+    with prefetching(tmp_path, upstream) as service:
+        hammer(service, 1.0)
+        upstream.mood = "moved"
+        assert hammer(service, 4.0)[-1] == "192.0.2.99"
+        rows = native.read_counters(service.map("counters"), service.workers + 1)[1]
+        counters = service.counters()
+        print(
+            f"prefetched {counters['prefetched']}, asked {len(upstream.asked)}, misses {sum(r['miss'] for r in rows)}"
+        )
+        assert sum(row["miss"] for row in rows) == 1
+        assert counters["prefetched"] == len(upstream.asked) - 1
+        assert 2 <= counters["prefetched"] <= 25  # at the earliest 0.2 s after the last
+
+
+def test_a_refresh_that_fails(tmp_path: Path, upstream: Fickle) -> None:
+    """What is known lives on to its end, and the servers are not asked again and again meanwhile."""
+    with prefetching(tmp_path, upstream) as service:
+        ask_first = address(answer_to(service, "a.test."))
+        upstream.mood = "servfail"
+        began = time.monotonic()
+        got = []
+        while (reply := answer_to(service, "a.test.")).header.rcode == 0:
+            got.append(address(reply))
+        assert set(got) == {ask_first}
+        assert time.monotonic() - began > 1.5
+        assert len(upstream.asked) <= 3  # the first, one refresh, the miss at the end
