@@ -12,9 +12,9 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from nodedns.config_model import Cache, Config, Node, Prefetch, Stale, Ttl, Zone
+from nodedns.config_model import Cache, Config, Node, Prefetch, Stale, Tls, Ttl, Zone
 from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
-from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint
+from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint, over_tls
 from nodedns.config_values import ConfigError, Problem, show
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Node",
     "Problem",
     "Stale",
+    "Tls",
     "Ttl",
     "Zone",
     "example",
@@ -101,9 +102,27 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
             low, high = fields.get(f"{kind}.min_ttl"), _of(fields, f"{kind}.max_ttl")
             if low and low.value and high and low.value > high:
                 yield Problem(low.where, f"at most max_ttl, which is {high}", show(low.value))
+    yield from _check_names(zones)
     for name, fields in zones.items():
         yield from _check_except(name, fields.get("zone.except") or Given("", None))
     yield from _check_listen(_of(node, "node.listen") or (), node, zones)
+
+
+def _check_names(zones: dict[str, Values]) -> Iterator[Problem]:
+    """A server that is written by its name is asked for in the zone that has the name."""
+    for fields in zones.values():
+        where, value = fields.get("zone.forward") or Given("", None)
+        for server in value.servers if value else ():
+            home = max((name for name in zones if name == "." or f".{server.address}".endswith(f".{name}")), key=len)
+            known = zones[home].get("zone.forward") or Given("", None)
+            if (
+                server.is_name
+                and known.value
+                and not known.value.resolv_conf
+                and all(s.is_name for s in known.value.servers)
+            ):
+                expected = f'a server with an address in zone "{home}"'
+                yield Problem(where, expected, show(server.address), "nobody else could tell where this one is")
 
 
 def _check_except(name: str, given: Given) -> Iterator[Problem]:
@@ -165,9 +184,10 @@ def _excepted(zones: dict[str, Values]) -> dict[str, Values]:
 
 
 def _zone(name: str, fields: Values) -> Zone:
+    servers = fields["zone.forward"].value.servers
     return Zone(
         name=name,
-        forward=fields["zone.forward"].value.servers,
+        forward=tuple(map(over_tls, servers)) if _of(fields, "zone.transport") == "tls" else servers,
         resolv_conf=fields["zone.forward"].value.resolv_conf,
         policy=_of(fields, "zone.policy"),
         transport=_of(fields, "zone.transport"),
@@ -180,6 +200,11 @@ def _zone(name: str, fields: Values) -> Zone:
         ),
         prefetch=Prefetch(_of(fields, "zone.prefetch.hits"), _of(fields, "zone.prefetch.within")),
         max_concurrent=_of(fields, "zone.max_concurrent"),
+        tls=Tls(
+            fields["zone.tls.server_name"].value if "zone.tls.server_name" in fields else "",
+            fields["zone.tls.ca"].value if "zone.tls.ca" in fields else None,
+        ),
+        dns0x20=_of(fields, "zone.dns0x20"),
     )
 
 

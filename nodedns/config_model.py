@@ -32,12 +32,22 @@ class Prefetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """`server_name`: what the certificates must say, "" for each server's own name; `ca`: a file of authorities, None
+    for the system's."""
+
+    server_name: str = ""
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
     """Who answers for the names at and below `name` (absolute, lower case: "cluster.local.", ".").
 
     `resolv_conf` is the path of a file whose nameservers the caller appends to `forward`, None for none.
-    `policy` is "random", "round_robin" or "sequential"; `transport` is "udp" or "tcp".
+    `policy` is "random", "round_robin" or "sequential"; `transport` is "udp", "tcp" or "tls".
     `max_concurrent` bounds the questions in flight of each worker, 0 for any.
+    `nxdomain`: patterns of names that nobody is asked for; `rewrite`: the zone whose names these stand for.
     `success` bounds answers, `denial` NXDOMAIN and NODATA (RFC 2308).
     """
 
@@ -51,6 +61,12 @@ class Zone:
     serve_stale: Stale = Stale()
     prefetch: Prefetch = Prefetch()
     max_concurrent: int = 0
+    tls: Tls = Tls()
+    dns0x20: bool = False
+    minimal: bool = False
+    rotate: bool = False
+    nxdomain: tuple[str, ...] = ()
+    rewrite: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,8 @@ class Node:
     on_stop: str = "auto"
     hosts: str | None = None
     rate_limit: int = 0
+    records: tuple[str, ...] = ()
+    config_map: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

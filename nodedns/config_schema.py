@@ -73,15 +73,25 @@ _TABLE = (
     Key("metrics.listen", values.not_yet, None, "Where Prometheus scrapes.", later=True),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
     Key("zone.forward", servers.forward, None,
-        "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, and at most one path of a resolv.conf whose servers are "
-        "appended. Required in a new zone."),
+        "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, a host's name; `tls://SERVER#NAME` for DNS over TLS with "
+        "the name its certificate must say; and at most one path of a resolv.conf whose servers are appended. Required "
+        "in a new zone."),
     Key("zone.except", values.names, None,
         "Up to 32 names below the zone that go, with all below them, where they would go without it: to the zone "
         "above."),
     Key("zone.policy", values.choice("random", "round_robin", "sequential"), "random",
         "Which server is asked first: `random`, `round_robin` or `sequential`."),
-    Key("zone.transport", values.choice("udp", "tcp", later="tls"), "udp",
-        "How servers are asked: `udp` (a truncated reply is asked again over TCP) or `tcp`."),
+    Key("zone.transport", values.choice("udp", "tcp", "tls"), "udp",
+        "How servers are asked: `udp` (a truncated reply is asked again over TCP), `tcp`, or `tls` for all servers, on "
+        "port 853 where no other is written. `udp` and `tcp` try the other one last; `tls` is never left."),
+    Key("zone.tls.server_name", servers.certified, None,
+        "What the certificates of the zone's TLS servers must say, where they have no `#NAME` of their own. Without: "
+        "the server's name or address."),
+    Key("zone.tls.ca", values.path, None,
+        "A PEM file of the authorities that may have signed them. Without: the system's."),
+    Key("zone.dns0x20", values.flag, False,
+        "Over UDP, names are sent in upper and lower case at random, and a reply that does not repeat it is asked for "
+        "again over TCP: 1 bit more a letter for a forger to guess."),
     Key("zone.success.max_ttl", values.seconds(1), 30, "Seconds an answer is kept at most, or a duration (`\"1h\"`)."),
     Key("zone.success.min_ttl", values.seconds(0), 5,
         "Seconds an answer is kept at least. 5 is CoreDNS's default; without this key it is never above `max_ttl`."),

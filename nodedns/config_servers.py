@@ -2,20 +2,38 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nodedns.config_values import each, path, refuse
+from nodedns.config_values import ConfigError, each, name, path, refuse
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where DNS is spoken: canonical IP text (RFC 5952 for IPv6) and a port, 1 to 65535."""
+    """Where DNS is spoken: canonical IP text (RFC 5952 for IPv6) and a port, 1 to 65535.
+
+    A server asked may also be an absolute name ("dns.example."), and may speak TLS; `server_name` is then what its
+    certificate must say, where it is not the address or name itself.
+    """
 
     address: str
     port: int
+    tls: bool = False
+    server_name: str = ""
+
+    @property
+    def is_name(self) -> bool:
+        """Must its address be asked for?"""
+        return self.address.endswith(".")
+
+    @property
+    def tls_name(self) -> str:
+        """What its certificate must say, "" for its address."""
+        return self.server_name or (self.address.rstrip(".") if self.tls and self.is_name else "")
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        plain = f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address.rstrip('.')}:{self.port}"
+        name = f"#{self.server_name}" if self.server_name else ""
+        return f"tls://{plain}{name}" if self.tls else plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +44,7 @@ class Forward:
     resolv_conf: str | None = None
 
 
+DNS_PORT = 53
 IP = 'an IP, "IP:port" or "[IPv6]:port"'
 
 
@@ -44,7 +63,7 @@ def endpoint(value: object) -> Endpoint:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
-        refuse(value, IP, _later_server(value, host))
+        refuse(value, IP)
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.is_link_local:
             refuse(value, IP, "an IPv6 link-local address needs a scope, which is not supported")
@@ -58,11 +77,36 @@ def endpoint(value: object) -> Endpoint:
     return Endpoint(str(ip), int(port))
 
 
-def _later_server(value: str, host: str) -> str:
-    if value.startswith("tls://"):
-        return "not yet: DNS over TLS"
-    named = re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) and re.search(r"[A-Za-z]", host)
-    return "not yet: servers by host name; write the address" if named else ""
+SERVER = f"{IP}, a name or tls://SERVER"
+DOT_PORT = 853
+
+
+def server(value: object) -> Endpoint:
+    """A server to be asked: an endpoint, a host's name with or without a port, either over TLS as "tls://SERVER", with
+    "#NAME" behind it where the certificate says another name."""
+    if not isinstance(value, str) or not value.startswith("tls://"):
+        return _host(value)
+    bare, _, certified = value.removeprefix("tls://").partition("#")
+    at = _host(bare)
+    if certified and not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", certified):
+        refuse(value, SERVER, "the name behind # is a host's")
+    has_port = re.search(r"(\]|^[^:]*):[0-9]+$", bare)
+    return replace(at, tls=True, port=at.port if has_port else DOT_PORT, server_name=certified.rstrip("."))
+
+
+def _host(value: object) -> Endpoint:
+    found = re.fullmatch(r"([A-Za-z0-9._-]{1,253}?)(:[0-9]{1,5})?", value) if isinstance(value, str) else None
+    if not found or not re.search(r"[A-Za-z]", found[1].rstrip(".").rpartition(".")[2]):
+        return endpoint(value)  # RFC 3696 section 2: no top-level domain is all digits
+    try:
+        return Endpoint(name(found[1]), endpoint(f"192.0.2.1{found[2] or ''}").port)
+    except ConfigError as error:
+        refuse(value, SERVER, error.problems[0].hint)
+
+
+def over_tls(at: Endpoint) -> Endpoint:
+    """A server of a zone whose transport is TLS."""
+    return at if at.tls else replace(at, tls=True, port=DOT_PORT if at.port == DNS_PORT else at.port)
 
 
 # As many as CoreDNS takes in one `forward`.
@@ -76,7 +120,7 @@ def cluster_dns(value: object) -> Forward:
 
 def forward(value: object) -> Forward:
     """The servers of a zone: addresses, and at most one path of a resolv.conf."""
-    found = each(value, f"{IP}, or the path of a resolv.conf", MAX_SERVERS, _server)
+    found = each(value, f"{SERVER}, or the path of a resolv.conf", MAX_SERVERS, _server)
     files = [item for item in found if isinstance(item, str)]
     if len(files) > 1:
         refuse(value, "at most one resolv.conf", f"it names {len(files)}")
@@ -84,7 +128,7 @@ def forward(value: object) -> Forward:
 
 
 def _server(value: object) -> Endpoint | str:
-    return path(value) if isinstance(value, str) and value.startswith("/") else endpoint(value)
+    return path(value) if isinstance(value, str) and value.startswith("/") else server(value)
 
 
 def listen(value: object) -> tuple[Endpoint, ...]:
@@ -101,3 +145,8 @@ def fallback(value: object) -> tuple[Endpoint, ...] | None:
     if value in ("auto", "none"):
         return None if value == "auto" else ()
     return each(value, f'"auto", "none", {IP}', MAX_FALLBACK, endpoint)
+
+
+def certified(value: object) -> str:
+    """A host's name as a certificate says it."""
+    return name(value).rstrip(".")

@@ -210,14 +210,13 @@ def flag(value: object) -> bool:
     return value
 
 
-def choice(*words: str, later: str = "") -> Callable[[object], str]:
-    """A parser of one of `words`; `later` is a word of the format that this version cannot serve."""
+def choice(*words: str) -> Callable[[object], str]:
+    """A parser of one of `words`."""
 
     def parse(value: object) -> str:
         if isinstance(value, str) and value in words:
             return value
-        hint = "not yet" if later and value == later else suggest(value, words) if isinstance(value, str) else ""
-        refuse(value, " or ".join(map(show, words)), hint)
+        refuse(value, " or ".join(map(show, words)), suggest(value, words) if isinstance(value, str) else "")
 
     return parse
 

@@ -18,12 +18,17 @@ RECHECK = 30
 _STALE_ANSWER, _STALE_NXDOMAIN = 3, 19  # RFC 8914 sections 4.4 and 4.20
 _NXDOMAIN = 3
 _EXPIRES = struct.Struct("=Q")  # at 16 and, as stale_until, at 24 of struct entry
-_KIND = 52
+_KIND, _RCODE = 52, 54
 
 
 def is_failure(entry: bytes) -> bool:
     """Has it neither records nor the word of anybody that there are none?"""
     return entry[_KIND] == FAILURE
+
+
+def rcode(entry: bytes) -> int:
+    """What it says."""
+    return entry[_RCODE]
 
 
 def is_denial(entry: bytes) -> bool:

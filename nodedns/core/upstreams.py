@@ -1,54 +1,86 @@
-"""Which upstream next, and for how long. Pure: chance and order come in as arguments.
+"""Which upstream next, by which way, and for how long. Pure: chance and order come in as arguments.
 
 Attempts. A stub resolver gives up after 5 s (resolv.conf(5), `timeout`), so a question must end before that, and with
 an answer: SERVFAIL lets it go on to its next server at once, silence costs it the 5 s. Hence a budget of 4.5 s.
 
 Over UDP it is shared by three attempts, as many as RFC 9520 3.1 allows a server. The first is short, because a
 cluster's DNS answers in milliseconds and what is late is most often a lost datagram; they grow, because what is late
-twice is more often slow. Over TCP nothing is lost but a connection: two attempts. A late reply to an earlier attempt is
-still taken.
+twice is more often slow. The last goes over TCP: a firewall may let only that through. Over TCP nothing is lost but a
+connection: two attempts, and the last one over UDP. TLS is never left. A late reply to an earlier attempt is still
+taken.
+
+Hedging. With a second server, one that mostly answers at once and for once does not is not waited for: another one is
+asked after a tenth of a second, and the first good reply wins.
+
+Health. An upstream is down after three attempts in a row without an answer, of which the first is no moment ago: then
+the others get the questions, and it a probe of ours each second. With all of them down they are asked as ever. One that
+leads back to us is never asked; a probe every ten seconds finds out when it does not any more.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 BUDGET = 4.5
-ATTEMPTS = {"udp": (0.4, 1.2, 2.8), "tcp": (2.0, 2.4)}  # seconds; each sums to the budget less 0.1 s for our own way
-
-
-DOWN_AFTER = 3
+FIRST, OTHER = 0, 1  # ways: the zone's own transport, the other one
+_HEDGE = {"udp": 0.1, "tcp": 0.2, "tls": 0.2}  # seconds; the second is two round trips of a connection that is new
+ATTEMPTS = {  # seconds and way; each sums to the budget less 0.1 s for our own way
+    "udp": ((0.4, FIRST), (1.2, FIRST), (2.8, OTHER)),
+    "tcp": ((2.0, FIRST), (1.4, FIRST), (1.0, OTHER)),
+    "tls": ((2.2, FIRST), (2.2, FIRST)),
+}
+HEDGED = {
+    kind: ((_HEDGE[kind], FIRST), (round(rows[0][0] - _HEDGE[kind], 3), FIRST), *rows[1:])
+    for kind, rows in ATTEMPTS.items()
+}
+QUICK = 0.04  # seconds of usual time below which an upstream counts as one that answers at once
+DOWN_AFTER = 3  # attempts
+DOWN_FOR = 0.3  # seconds since the first of them: a thousand questions of one moment are no proof
 RETRY = 1.0
-RISK = ATTEMPTS["udp"][0]
+RETRY_LOOPED = 10.0
 
 
 @dataclass(slots=True)
 class Health:
     """Of one zone's upstreams, by index. Times are the caller's clock, in seconds."""
 
-    count: int
-    silences: dict[int, int] = field(default_factory=dict)  # attempts in a row without an answer
-    down: dict[int, float] = field(default_factory=dict)  # when to risk a question on it again
+    usual: dict[int, float] = field(default_factory=dict)  # how long an answer takes: EWMA, a quarter for the newest
+    silences: dict[int, tuple[int, float]] = field(default_factory=dict)  # attempts without an answer, since when
+    down: dict[int, float] = field(default_factory=dict)  # when to probe it again
+    looped: set[int] = field(default_factory=set)
 
-    def heard(self, upstream: int) -> None:
-        """It has answered, whatever."""
-        if self.silences:
+    def heard(self, upstream: int, took: float) -> None:
+        """It has answered, whatever, after so long."""
+        usual = self.usual.get(upstream, took)
+        self.usual[upstream] = usual + (took - usual) / 4
+        if self.silences or self.down:
             self.silences.pop(upstream, None)
             self.down.pop(upstream, None)
+            self.looped.discard(upstream)
 
     def silent(self, upstream: int, now: float) -> None:
         """An attempt's time is over, or the network said no."""
-        self.silences[upstream] = self.silences.get(upstream, 0) + 1
-        if self.silences[upstream] >= DOWN_AFTER:
-            self.down[upstream] = now + RETRY
+        count, since = self.silences.get(upstream, (0, now))
+        self.silences[upstream] = count + 1, since
+        if count + 1 >= DOWN_AFTER and now - since >= DOWN_FOR:
+            self.down.setdefault(upstream, now)
 
-    def risk(self, now: float) -> int | None:
-        """A down upstream that is to get the question at hand; None for the most part."""
-        if len(self.down) == self.count:
-            return None  # they are asked anyway
-        due = next((upstream for upstream, again in self.down.items() if again <= now), None)
-        if due is not None:
-            self.down[due] = now + RETRY
-        return due
+    def leads_back(self, upstream: int, now: float) -> bool:
+        """What we asked it came to us. True when that is news."""
+        news = upstream not in self.looped
+        self.looped.add(upstream)
+        self.down[upstream] = now + RETRY_LOOPED
+        return news
+
+    def due(self, now: float) -> list[int]:
+        """The down ones to be probed now; their next turn is set."""
+        found = [upstream for upstream, again in self.down.items() if again <= now]
+        for upstream in found:
+            self.down[upstream] = now + RETRY
+        return found
+
+    def is_quick(self, upstream: int) -> bool:
+        """Does it mostly answer at once?"""
+        return self.usual.get(upstream, QUICK) < QUICK
 
 
 @dataclass(slots=True)

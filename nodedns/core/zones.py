@@ -15,6 +15,12 @@ def wire_name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
+def row_of(name: str, zones: Sequence[str]) -> int:
+    """Index of the longest of `zones` that has the absolute name."""
+    own = [zone for zone in zones if zone == "." or f".{name}".endswith(f".{zone}")]
+    return zones.index(max(own, key=len))
+
+
 def zone_tag(zone: Zone, zones: Sequence[Zone], hosts: Hosts = ()) -> int:
     """What an entry of the table was made under: the zone itself, which names below it go elsewhere, and which of the
     hosts file.

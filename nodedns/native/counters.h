@@ -42,6 +42,10 @@
     X(upstream_errors, "attempts the network refused")                                                 \
     X(upstream_connects, "TCP connections opened to upstreams")                                        \
     X(rejected, "questions not asked because of `max_concurrent`")                                     \
+    X(hedged, "questions asked of a second upstream before the first was late")                       \
+    X(probes, "questions of our own to upstreams that were down")                                       \
+    X(loops, "upstreams found to lead back to us")                                                      \
+    X(tls_errors, "TLS connections to upstreams that failed")                                           \
     X(exhausted, "questions given up after the last attempt")                                          \
     X(stale, "questions answered by an expired entry, since no server answered well")                  \
     X(stored, "entries stored")                                                                        \

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from nodedns import config
 from nodedns.config import Config, ConfigError, Endpoint, Problem, Zone
+from nodedns.config_servers import over_tls
 from nodedns.core import local
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
@@ -131,7 +132,7 @@ def _complete(zone: Zone, listen: tuple[Endpoint, ...]) -> Zone:
         return zone
     # Latin-1 takes any byte: resolv.conf has no encoding, and what is no nameserver line is passed over anyway.
     found = config.nameservers(_read(zone.resolv_conf).decode("latin-1"))
-    servers = [server for server in found if server not in listen]
+    servers = [over_tls(at) if zone.transport == "tls" else at for at in found if at not in listen]
     forward = tuple(dict.fromkeys((*zone.forward, *servers)))
     if not forward:
         expected = f'a nameserver other than this service for zone "{zone.name}"'

@@ -6,21 +6,24 @@ network said no. Whatever is queued in a turn of the loop leaves at its end, by 
 """
 
 import asyncio
+import os
 from random import SystemRandom
 
 from nodedns import native
 from nodedns.config import Config
 from nodedns.core import local, stale
-from nodedns.core.upstreams import BUDGET, RISK
+from nodedns.core.upstreams import BUDGET
 from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
 from nodedns.worker.elsewhere import Elsewhere
 from nodedns.worker.pace import Pace
+from nodedns.worker.probes import Probes
 from nodedns.worker.question import NETWORK_ERROR, OTHER_ERROR, Answer, Carrier, Question, Transport
 from nodedns.worker.route import Route
-from nodedns.worker.tcp import TcpUpstream
-from nodedns.worker.udp import UdpUpstream
+from nodedns.worker.udp import Port
 
 SERVFAIL, REFUSED = 2, 5
+UNWILLING = frozenset({1, 4})  # FORMERR, NOTIMP
+FORGED = -1  # beside native's verdicts
 LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its budget left is failed at once
 
 
@@ -38,18 +41,16 @@ class Forwarder:
         self.impatient: dict[Question, None] = {}  # whose clients may get a stale answer, the longest waiting first
         self.elsewhere = Elsewhere(loop, server, self.found)
         self.alone = config.node.workers == 1
-        self.transports: dict[tuple[type, str, int], Transport] = {}
+        self.transports: dict[object, Transport] = {}  # by kind, server and what TLS needs
         self.dirty: set[Transport] = set()  # those with something queued
         self.local = local.Local(config.hosts)
+        self.probes = Probes(self)
         zones = config.zones
         self.routes = [Route(z, policy(z, zone_tag(z, zones, config.hosts), row), self) for row, z in enumerate(zones)]
 
-    def transport(self, kind: type[UdpUpstream] | type[TcpUpstream], address: str, port: int) -> Transport:
-        """The one transport of a kind to an endpoint, shared by zones."""
-        at = (kind, address, port)
-        if at not in self.transports:
-            self.transports[at] = kind(self, address, port)
-        return self.transports[at]
+    def say(self, text: str) -> None:
+        """A line for the log."""
+        os.write(2, f"<4>nodedns: {text}\n".encode())
 
     def ask(self, key: bytes, zone: int, taken: int, ref: int) -> None:
         """A UDP client's miss; `taken` is when it came, ms of CLOCK_BOOTTIME."""
@@ -78,7 +79,8 @@ class Forwarder:
         """A new question's first attempt, if it needs one."""
         route = self.routes[question.zone]
         route.flying += 1
-        if (known := self.local.reply(question.key)) and self.reply(question, known, None):
+        known = self.local.reply(question.key) or self.probes.reply(question.key)
+        if known and self.reply(question, known, None):
             return
         if route.most and route.flying > route.most:
             self.reject(question)
@@ -129,22 +131,20 @@ class Forwarder:
         number = len(question.tried)
         now = self.loop.time()
         route = self.routes[question.zone]
-        if number == len(route.attempts) or not route.tcp or question.ends - now < LEAST:
+        health = route.health
+        upstream = route.picker.pick(question.tried, self.chance(), health.down)
+        if number == 0:
+            question.attempts = route.hedged if health.is_quick(upstream) else route.attempts
+        if number == len(question.attempts) or question.ends - now < LEAST or upstream in health.looped:
             self.give_up(question)
             return
-        health = route.health
-        seconds, waiting = route.attempts[number]
-        upstream = health.risk(now) if health.down and number == 0 else None
-        if upstream is None:
-            upstream = route.picker.pick(question.tried, self.chance(), health.down)
-        else:
-            seconds, waiting = RISK, self.waiting.setdefault(RISK, {})
+        seconds, way, waiting = question.attempts[number]
         question.tried.append(upstream)
         question.since = now
         question.deadline = min(now + seconds, question.ends)
         question.waiting = waiting
         waiting[question] = None
-        self.send(route.first[upstream], question)
+        self.send(route.ways[upstream][way], question)
 
     def send(self, transport: Transport, question: Question) -> None:
         """Queues a question on a transport."""
@@ -153,26 +153,48 @@ class Forwarder:
 
     def reply(self, question: Question, reply: bytes, carrier: Carrier | None) -> bool:
         """What came under a question's id. False when it is not its reply: the true one may be behind it."""
-        policy_, wanted = self.routes[question.zone].policy, self.routes[question.zone].stale
-        entry = native.make_entry(question.key, reply, self.seed, policy_, native.now())
+        if question.probe:
+            return self.probes.heard(question, reply)
+        route = self.routes[question.zone]
+        wanted = route.stale
+        entry = self.entry(question, reply, carrier)
         if isinstance(entry, bytes):
             if question.carrier is carrier and carrier is not None:  # else it is an earlier attempt's, of another one
-                self.routes[question.zone].health.heard(question.tried[-1])
+                route.health.heard(question.tried[-1], self.loop.time() - question.since)
+                if stale.is_failure(entry) and stale.rcode(entry) in UNWILLING and self.cross(question, carrier):
+                    return True
             if wanted.max:
                 worse = stale.is_failure(entry) or (wanted.prefer_positive and stale.is_denial(entry))
                 better = self.stale_entry(question, stale.is_denial(entry)) if worse else None
                 entry = better or stale.kept(entry, wanted.max)
             self.finish(question, entry)
             return True
-        if entry == native.TRUNCATED and question.carrier is carrier:
-            self.send(self.routes[question.zone].tcp[question.tried[-1]], question)
+        if entry in (native.TRUNCATED, FORGED) and question.carrier is carrier:
+            self.send(route.streams[question.tried[-1]], question)
             return True
         self.server.add("upstream_strays" if entry == native.MISMATCH else "upstream_malformed")
         return False
 
+    def entry(self, question: Question, reply: bytes, carrier: Carrier | None) -> bytes | int:
+        """native.make_entry. FORGED when a reply over UDP does not repeat the name's case."""
+        policy_ = self.routes[question.zone].policy
+        if question.case and isinstance(carrier, Port) and not reply.startswith(question.case, 12):
+            return FORGED
+        return native.make_entry(question.key, reply, self.seed, policy_, native.now())
+
+    def cross(self, question: Question, carrier: Carrier) -> bool:
+        """Asks the same upstream the other way, once: some take neither EDNS nor long names over one of them."""
+        route, upstream = self.routes[question.zone], question.tried[-1]
+        if question.crossed or route.kind == "tls":
+            return False
+        question.crossed = True
+        over_udp = isinstance(carrier, Port)
+        self.send(route.streams[upstream] if over_udp else route.ways[upstream][route.kind == "tcp"], question)
+        return True
+
     def refused(self, question: Question, carrier: Carrier | None) -> None:
         """The network refused what `carrier` carried: the next attempt need not wait."""
-        if question.carrier is not carrier or self.asking.get(question.key) is not question:
+        if question.probe or question.carrier is not carrier or self.asking.get(question.key) is not question:
             return  # it has moved on
         question.ede = NETWORK_ERROR
         self.server.add("upstream_errors")
@@ -238,13 +260,16 @@ class Forwarder:
             del self.impatient[question]
             self.appease(question)
         self.elsewhere.tick()
-        for transport in self.transports.values():
+        self.probes.tick(now)
+        for transport in tuple(self.transports.values()):
             transport.tick(now)
         self.flush()
 
     def late(self, question: Question) -> None:
         """An attempt's time is over. What carried it keeps it: a late reply is welcome while the next attempt runs."""
-        self.server.add("upstream_timeouts")
+        route = self.routes[question.zone]
+        hedged = len(question.tried) == 1 and question.attempts is route.hedged is not route.attempts
+        self.server.add("hedged" if hedged else "upstream_timeouts")
         self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())
         if question.carrier is not None:
             question.carrier.silent(question)

@@ -1,7 +1,5 @@
 """The miss loop: one asyncio loop that wires the rooms of a worker together and waits for everything but hits."""
 
-from nodedns.worker import lean  # noqa: F401, I001  (before asyncio)
-
 import asyncio
 import os
 import signal

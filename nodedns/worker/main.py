@@ -65,6 +65,8 @@ def run_hits(server: native.Server) -> None:
 
 def run(job: Job) -> int:
     """The worker's life; its exit code. The caller has closed what belongs to others and reset the signals."""
+    if not any(server.tls for zone in job.config.zones for server in zone.forward):
+        import nodedns.worker.lean
     if not select.select([job.go_fd], [], [], 0)[0]:
         import nodedns.worker.loop  # noqa: F401  (warming up is the point)
 

@@ -9,6 +9,8 @@ NETWORK_ERROR = (23).to_bytes(2)  # RFC 8914 4.24
 
 Answer = Callable[[bytes], None]
 Policy = tuple[int, int, int, int, int, int, int]
+Row = tuple[float, int, "dict[Question, None]"]
+"""An attempt: seconds, way, and the line its questions wait in, by their deadlines."""
 
 
 class Carrier(Protocol):
@@ -42,13 +44,17 @@ class Question:
     """
 
     __slots__ = (
+        "attempts",
         "carrier",
+        "case",
         "clients",
+        "crossed",
         "deadline",
         "ede",
         "ends",
         "held",
         "key",
+        "probe",
         "refs",
         "since",
         "tried",
@@ -56,10 +62,14 @@ class Question:
         "zone",
     )
 
-    def __init__(self, key: bytes, zone: int, ends: float) -> None:
+    def __init__(self, key: bytes, zone: int, ends: float, probe: bool = False) -> None:
         self.key = key
         self.zone = zone
         self.ends = ends
+        self.probe = probe
+        self.attempts: tuple[Row, ...] = ()
+        self.case = b""  # the name as it was sent over UDP, with dns0x20
+        self.crossed = False  # it went the other way because of what the reply said
         self.refs: list[int] = []
         self.clients: list[Answer] = []
         self.tried: list[int] = []

@@ -50,9 +50,13 @@ class Stream(asyncio.Protocol):
         """Queues a question."""
         id_ = free_id(self.held)
         question.carried(self, self.held, id_)
-        packet = native.make_query(question.key, id_)
+        packet = self.wire(native.make_query(question.key, id_))
         self.out.append(len(packet).to_bytes(2))
         self.out.append(packet)
+
+    def wire(self, packet: bytes) -> bytes:
+        """As it is sent."""
+        return packet
 
     def flush(self) -> None:
         """Writes what is queued, in one piece (RFC 7766 8)."""
@@ -108,6 +112,8 @@ class Stream(asyncio.Protocol):
 class TcpUpstream:
     """The transport to one endpoint."""
 
+    stream = Stream
+
     def __init__(self, forwarder: "Forwarder", address: str, port: int) -> None:
         self.forwarder = forwarder
         self.peer = (address, port)
@@ -126,7 +132,7 @@ class TcpUpstream:
 
     def open(self) -> Stream:
         """A stream, connecting."""
-        stream = Stream(self)
+        stream = self.stream(self)
         self.streams.add(stream)
         self.forwarder.server.add("upstream_connects")
         task = self.forwarder.loop.create_task(self.connect(stream))
@@ -138,10 +144,14 @@ class TcpUpstream:
         """Connects within the time of a first attempt."""
         try:
             async with asyncio.timeout(CONNECT):
-                await self.forwarder.loop.create_connection(lambda: stream, *self.peer)
+                await self.handshake(stream)
         except OSError:  # TimeoutError is one
             stream.fail()
             self.forwarder.flush()
+
+    async def handshake(self, stream: Stream) -> None:
+        """Connects the stream. OSError."""
+        await self.forwarder.loop.create_connection(lambda: stream, *self.peer)
 
     def flush(self) -> None:
         """Sends what is queued on each stream."""

@@ -5,6 +5,7 @@ thousand questions; a turn's questions leave together by one of them, drawn at r
 that asked, from its peer, with the id and the question; anything else is counted and waited past, never an error.
 """
 
+import os
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +24,17 @@ LINGER = 5.0  # seconds a given-up socket still listens: no question lives longe
 HELD_MAX = 16384  # questions a socket waits for: a quarter of the ids, so that a random one is free at once
 BATCH = 64  # native.udp_send's batch
 BUFFER = 1 << 20  # octets asked for in SO_RCVBUF: a turn's replies come as one burst
+
+
+def mixed(packet: bytes, question: Question) -> bytes:
+    """The query with its name's letters in upper and lower case at random (draft-vixie-dnsext-dns0x20), the same in
+    each attempt; a length octet is below 64 and no letter's."""
+    size = len(question.key) - 5
+    if not question.case:
+        chance = os.urandom(size)
+        name = question.key[:size]
+        question.case = bytes(c ^ 0x20 & r if 97 <= c <= 122 else c for c, r in zip(name, chance, strict=True))
+    return packet[:12] + question.case + packet[12 + size :]
 
 
 class Port:
@@ -44,9 +56,10 @@ class Port:
 class UdpUpstream:
     """The transport to one endpoint."""
 
-    def __init__(self, forwarder: "Forwarder", address: str, port: int) -> None:
+    def __init__(self, forwarder: "Forwarder", address: str, port: int, mix: bool = False) -> None:
         self.forwarder = forwarder
         self.peer = (address, port)
+        self.mix = mix  # upper and lower case at random
         self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.ports: list[Port] = []
         self.retired: list[Port] = []
@@ -65,7 +78,8 @@ class UdpUpstream:
         id_ = free_id(port.held)
         question.carried(port, port.held, id_)
         port.used += 1
-        port.out.append(native.make_query(question.key, id_))
+        packet = native.make_query(question.key, id_)
+        port.out.append(mixed(packet, question) if self.mix else packet)
 
     def draw(self) -> Port | None:
         """A port at random, a new one while the pool is not full; None when the kernel gives no socket."""

@@ -152,7 +152,7 @@ def test_a_late_answer(tmp_path: Path, upstream: Fickle) -> None:
         await_end(service, "a.test")
         upstream.mood = "silent"
         assert address(ask(service, "a.test")) == "192.0.2.1"
-        held = [asked for asked in upstream.asked if asked.name == "a.test."][-1]
+        held = [asked for asked in upstream.asked if asked.name == "a.test." and asked.proto == "udp"][-1]
         upstream.mood = "moved"
         upstream.udp.sendto(upstream.answer(held)[0], held.peer)
         ends = time.monotonic() + DEADLINE

@@ -209,7 +209,7 @@ def test_every_problem_at_once() -> None:
         success = { max_ttl = 1, min_ttl = 2 }
         [[zone]]
         name = "a..b"
-        forward = ["tls://1.1.1.1", "1.1.1.1:99999"]
+        forward = ["tls:1.1.1.1", "1.1.1.1:99999"]
         """
     with pytest.raises(ConfigError) as caught:
         config.parse(text)

@@ -21,7 +21,8 @@ def block(body: str) -> str:
 
 
 IP = 'an IP, "IP:port" or "[IPv6]:port"'
-SERVER = f"{IP}, or the path of a resolv.conf"
+HOST = f"{IP}, a name or tls://SERVER"
+SERVER = f"{HOST}, or the path of a resolv.conf"
 NAME = "a domain name (labels of 1 to 63 letters, digits, - _ /; 255 octets in all)"
 SIZE = "1MiB to 16GiB, in KiB, MiB, GiB or plain bytes"
 NETWORK = 'a network such as "10.0.0.0/8"'
@@ -77,7 +78,7 @@ BAD_NODE = [
     ("netfilter = 'nft'",
      'node.netfilter: expected "auto" or "nftables" or "iptables-nft" or "iptables-legacy" or "none", got "nft"'),
     ("fallback = 'kubedns'",
-     f'node.fallback: expected {IP}, got "kubedns" (not yet: servers by host name; write the address)'),
+     f'node.fallback: expected {IP}, got "kubedns"'),
     ("fallback = []", f'node.fallback: expected 1 to 32 items, each "auto", "none", {IP}, got a list of 0'),
     ("fallback = '169.254.20.10'",
      'node.fallback: expected servers other than this one, got "169.254.20.10:53" (node.listen has it)'),
@@ -95,18 +96,22 @@ BAD_BLOCK = [
     ("", "zone[0].forward: expected the servers of this new zone, got nothing"),
     ("forward = []", f"zone[0].forward: expected 1 to 15 items, each {SERVER}, got a list of 0"),
     ("forward = ['/a', '/b']", "zone[0].forward: expected at most one resolv.conf, got a list of 2 (it names 2)"),
-    ("forward = 'tls://9.9.9.9#dns.quad9.net'",
-     f'zone[0].forward: expected {IP}, got "tls://9.9.9.9#dns.quad9.net" (not yet: DNS over TLS)'),
-    ("forward = 'dns.example:53'",
-     f'zone[0].forward: expected {IP}, got "dns.example:53" (not yet: servers by host name; write the address)'),
+    ("forward = 'tls://9.9.9.9#dns.quad9.net!'",
+     f'zone[0].forward: expected {HOST}, got "tls://9.9.9.9#dns.quad9.net!" (the name behind # is a host\'s)'),
+    ("forward = 'https://9.9.9.9'", f'zone[0].forward: expected {IP}, got "https://9.9.9.9"'),
+    ("forward = 'dns.example:66000'",
+     f'zone[0].forward: expected {HOST}, got "dns.example:66000" (a port is 1 to 65535)'),
+    ("forward = 'dns..example'", f'zone[0].forward: expected {HOST}, got "dns..example"'),
+    ("forward = 'ns.corp.example'",
+     'zone[0].forward: expected a server with an address in zone "corp.example.", got "ns.corp.example."'
+     " (nobody else could tell where this one is)"),
     ("forward = '169.254.20.10'",
      'zone[0].forward: expected servers other than this one, got "169.254.20.10:53" (node.listen has it: a loop)'),
     ("forward = '10.1.1.1'\npolicy = 'roundrobin'",
      'zone[0].policy: expected "random" or "round_robin" or "sequential", got "roundrobin"'
      ' (did you mean "round_robin"?)'),
-    ("forward = '10.1.1.1'\ntransport = 'tls'", 'zone[0].transport: expected "udp" or "tcp", got "tls" (not yet)'),
     ("forward = '10.1.1.1'\ntransport = 'tpc'",
-     'zone[0].transport: expected "udp" or "tcp", got "tpc" (did you mean "tcp"?)'),
+     'zone[0].transport: expected "udp" or "tcp" or "tls", got "tpc" (did you mean "tcp"?)'),
     ("forward = '10.1.1.1'\npolicy = ''",
      'zone[0].policy: expected "random" or "round_robin" or "sequential", got ""'),
     ("forward = '10.1.1.1'\nserve_stale = { max = -1 }",
@@ -152,7 +157,7 @@ BAD_FILES = [
     ("", 'cluster.dns: expected the address of kube-dns, got nothing'
          ' (a whole config is two lines: [cluster] and dns = "10.96.0.10")'),
     ("[cluster]\ndns = 'kube-dns.kube-system'",
-     f'cluster.dns: expected {IP}, got "kube-dns.kube-system" (not yet: servers by host name; write the address)'),
+     f'cluster.dns: expected {IP}, got "kube-dns.kube-system"'),
     ("[cluster]\ndns = '/etc/resolv.conf'", f'cluster.dns: expected {IP}, got "/etc/resolv.conf"'),
     (f"{DNS}domain = '.'",
      "cluster.domain: expected the domain of the cluster's own names, got \".\" (that zone exists beside it)"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodedns.core.upstreams import ATTEMPTS, BUDGET, DOWN_AFTER, RETRY, RISK, Health, Picker
+from nodedns.core.upstreams import ATTEMPTS, BUDGET, DOWN_AFTER, DOWN_FOR, HEDGED, RETRY, RETRY_LOOPED, Health, Picker
 
 
 @pytest.mark.parametrize(
@@ -53,38 +53,48 @@ def test_down_ones_come_last(policy: str, tried: list[int], down: set[int], pick
 
 
 def test_health() -> None:
-    """Down after some silences in a row, risked once a second, up again with the first answer."""
-    health = Health(2)
+    """Down after some silences in a row, probed at once and then once a second, up again with the first answer."""
+    health = Health()
     for _ in range(DOWN_AFTER - 1):
         health.silent(0, 10.0)
-    health.heard(0)
-    for _ in range(DOWN_AFTER):
-        assert health.down == {}
-        health.silent(0, 10.0)
-    assert health.down == {0: 10.0 + RETRY}
-    assert health.risk(10.5) is None
-    assert health.risk(11.0) == 0
-    assert health.risk(11.0) is None
-    health.silent(0, 11.0 + RISK)
-    assert health.risk(11.5 + RISK) is None
-    assert health.risk(12.0 + RISK) == 0
-    health.heard(0)
-    assert (health.down, health.risk(99.0)) == ({}, None)
+    health.heard(0, 0.01)
+    for _ in range(10 * DOWN_AFTER):
+        health.silent(0, 20.0)
+    assert health.down == {}  # a thousand questions of one moment say no more than one
+    health.silent(0, 20.0 + DOWN_FOR)
+    assert health.due(20.0 + DOWN_FOR) == [0]
+    assert health.due(20.2 + DOWN_FOR) == []
+    health.silent(0, 20.3 + DOWN_FOR)
+    assert health.due(20.0 + DOWN_FOR + RETRY) == [0]
+    health.heard(0, 0.01)
+    assert (health.down, health.silences, health.due(99.0)) == ({}, {}, [])
 
 
-def test_with_all_down_none_is_risked() -> None:
-    """They are asked for every question as it is, with all the time there is."""
-    health = Health(2)
-    for upstream in (0, 1):
-        for _ in range(DOWN_AFTER):
-            health.silent(upstream, 0.0)
-    assert health.risk(100.0) is None
+def test_a_loop() -> None:
+    """News once; looked at again from time to time, and over with an honest answer."""
+    health = Health()
+    assert health.leads_back(1, 10.0)
+    assert not health.leads_back(1, 11.0)
+    assert health.due(11.0 + RETRY) == []
+    assert health.due(11.0 + RETRY_LOOPED) == [1]
+    health.heard(1, 0.01)
+    assert (health.looped, health.down) == (set(), {})
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_attempts_fit_the_budget(transport: str) -> None:
-    """Attempts grow and end before the budget does; at most three, as RFC 9520 3.1 allows."""
-    attempts = ATTEMPTS[transport]
-    assert sorted(attempts) == list(attempts)
-    assert BUDGET - 0.2 <= sum(attempts) < BUDGET
-    assert len(attempts) <= 3
+def test_the_usual_time() -> None:
+    """Unknown is not quick; a quarter of the newest counts."""
+    health = Health()
+    assert not health.is_quick(0)
+    health.heard(0, 0.01)
+    assert health.is_quick(0)
+    health.heard(0, 0.25)
+    assert health.usual[0] == pytest.approx(0.07)
+    assert not health.is_quick(0)
+
+
+@pytest.mark.parametrize("attempts", [*ATTEMPTS.values(), *HEDGED.values()])
+def test_attempts_fit_the_budget(attempts: tuple[tuple[float, int], ...]) -> None:
+    """They end before the budget does; at most three by one way, as RFC 9520 3.1 allows a server."""
+    assert BUDGET - 0.2 <= sum(seconds for seconds, _ in attempts) < BUDGET
+    assert all(sum(way == one for _, one in attempts) <= 3 for _, way in attempts)
+    assert all(seconds > 0 for seconds, _ in attempts)

@@ -44,7 +44,7 @@ def upstreams(scene: Scene) -> Iterator[Finding]:
     """One question to each server; any answer will do."""
     asked: dict[tuple[Endpoint, str], str] = {}
     for zone in scene.config.zones:
-        for server in zone.forward:
+        for server in (at for at in zone.forward if not at.tls and not at.is_name):
             asked.setdefault((server, zone.transport), zone.name)
     for (server, transport), zone_name in asked.items():
         began = time.monotonic()
