@@ -62,7 +62,7 @@ def _seconds(text: str) -> float:
 
 def run(words: Sequence[str]) -> int:
     source = _source(_options("run").parse_args(words))
-    config = source.load()
+    config = source.load(tolerant=True)
     from nodedns.supervisor.loop import serve
 
     return serve(source.load, config, source.example, lambda: announce(config) if source.example else None)

@@ -6,7 +6,7 @@ that always exist (`_merge`), the values against each other (`_check`). docs/con
 """
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import attrgetter
@@ -95,7 +95,7 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
             "zone", f"at most {MAX_ZONES} zones, the four that always exist and `except` included", str(count)
         )
     for fields in zones.values():
-        if "zone.forward" not in fields:
+        if "zone.forward" not in fields and "zone.rewrite" not in fields:
             where = fields["zone.name"].where.removesuffix("name") + "forward"
             yield Problem(where, "the servers of this new zone", "nothing")
         for kind in ("zone.success", "zone.denial"):
@@ -103,9 +103,21 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
             if low and low.value and high and low.value > high:
                 yield Problem(low.where, f"at most max_ttl, which is {high}", show(low.value))
     yield from _check_names(zones)
+    yield from _check_rewrites(zones)
     for name, fields in zones.items():
         yield from _check_except(name, fields.get("zone.except") or Given("", None))
     yield from _check_listen(_of(node, "node.listen") or (), node, zones)
+
+
+def _check_rewrites(zones: dict[str, Values]) -> Iterator[Problem]:
+    """A chain of rewrites ends at a zone that has servers."""
+    for name, fields in zones.items():
+        at, seen = name, set[str]()
+        while (given := zones[at].get("zone.rewrite")) and given.value and at not in seen:
+            seen.add(at)
+            at = max((zone for zone in zones if zone == "." or f".{given.value}".endswith(f".{zone}")), key=len)
+        if at in seen:
+            yield Problem(fields["zone.rewrite"].where, "a zone that leads elsewhere", show(at), "a circle")
 
 
 def _check_names(zones: dict[str, Values]) -> Iterator[Problem]:
@@ -165,8 +177,10 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
             on_stop=_of(node, "node.on_stop"),
             hosts=node["node.hosts"].value if "node.hosts" in node else None,
             rate_limit=_of(node, "node.rate_limit"),
+            records=node["node.records"].value if "node.records" in node else (),
         ),
         cache=Cache(_of(node, "cache.size")),
+        config_map=node["cluster.config_map"].value if "cluster.config_map" in node else None,
         zones=tuple(_zone(name, fields) for name, fields in sorted((_excepted(zones) | zones).items())),
     )
 
@@ -184,11 +198,12 @@ def _excepted(zones: dict[str, Values]) -> dict[str, Values]:
 
 
 def _zone(name: str, fields: Values) -> Zone:
-    servers = fields["zone.forward"].value.servers
+    given = fields["zone.forward"].value if "zone.forward" in fields else Forward(())
+    servers = given.servers
     return Zone(
         name=name,
         forward=tuple(map(over_tls, servers)) if _of(fields, "zone.transport") == "tls" else servers,
-        resolv_conf=fields["zone.forward"].value.resolv_conf,
+        resolv_conf=given.resolv_conf,
         policy=_of(fields, "zone.policy"),
         transport=_of(fields, "zone.transport"),
         success=_ttl(fields, "zone.success"),
@@ -205,6 +220,10 @@ def _zone(name: str, fields: Values) -> Zone:
             fields["zone.tls.ca"].value if "zone.tls.ca" in fields else None,
         ),
         dns0x20=_of(fields, "zone.dns0x20"),
+        minimal=_of(fields, "zone.minimal"),
+        rotate=_of(fields, "zone.rotate"),
+        nxdomain=fields["zone.nxdomain"].value if "zone.nxdomain" in fields else (),
+        rewrite=fields["zone.rewrite"].value if "zone.rewrite" in fields else None,
     )
 
 
@@ -212,6 +231,20 @@ def _ttl(fields: Values, kind: str) -> Ttl:
     # A max_ttl below the default min_ttl needs no second key: CoreDNS lets the maximum win as well.
     max_ttl = _of(fields, f"{kind}.max_ttl")
     return Ttl(max_ttl, min(_of(fields, f"{kind}.min_ttl"), max_ttl))
+
+
+def with_stubs(config: Config, stubs: Mapping[str, Sequence[Endpoint]], upstreams: Sequence[Endpoint]) -> Config:
+    """The config with a kube-dns ConfigMap over it, as node-cache reads one: stub domains, each cached for 30 s, and
+    the root's servers. ConfigError for a server that is this service, or more zones than there may be."""
+    zones = {zone.name: zone for zone in config.zones}
+    for name, servers in (*stubs.items(), *([(".", upstreams)] if upstreams else ())):
+        if any(server in config.node.listen for server in servers):
+            raise ConfigError(Problem(name, "servers other than this one", ", ".join(map(str, servers))))
+        plain = Zone(name, (), None, "random", "udp", Ttl(30, 5), Ttl(30, 5))
+        zones[name] = replace(zones.get(name, plain), forward=tuple(servers), resolv_conf=None, transport="udp")
+    if len(zones) > MAX_ZONES:
+        raise ConfigError(Problem("stubDomains", f"at most {MAX_ZONES} zones in all", str(len(zones))))
+    return replace(config, zones=tuple(zone for _, zone in sorted(zones.items())))
 
 
 def nameservers(resolv_conf_text: str) -> tuple[Endpoint, ...]:

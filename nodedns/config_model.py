@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nodedns.config_records import Record
 from nodedns.config_servers import Endpoint
 
 
@@ -86,8 +87,7 @@ class Node:
     on_stop: str = "auto"
     hosts: str | None = None
     rate_limit: int = 0
-    records: tuple[str, ...] = ()
-    config_map: str | None = None
+    records: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone. `hosts`: what
+    """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone; `config_map` a
+    directory with more zones, which the caller adds by with_stubs(). `hosts`: what
     the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
 
     domain: str
@@ -107,3 +108,4 @@ class Config:
     cache: Cache
     zones: tuple[Zone, ...]
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    config_map: str | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from nodedns import config_records as static
 from nodedns import config_servers as servers
 from nodedns import config_values as values
 from nodedns.config_values import ConfigError, Problem, show, suggest
@@ -39,6 +40,9 @@ _TABLE = (
     Key("cluster.dns", servers.cluster_dns, None,
         "kube-dns as the node reaches it: an IP, `IP:port` or a list. **The only required key.**"),
     Key("cluster.domain", values.domain, "cluster.local", "The name of the cluster's own zone."),
+    Key("cluster.config_map", values.path, None,
+        "The directory of the kube-dns ConfigMap: its `stubDomains` and `upstreamNameservers` (JSON) become zones over "
+        "those of this file, and a change of them is a reload. What is wrong there is logged, and the old zones stay."),
     Key("node.listen", servers.listen, ["169.254.20.10"],
         "Up to 16 exact addresses to serve, `IP` or `IP:port`. `0.0.0.0` and `::` are refused."),
     Key("node.allow", values.allow, None,
@@ -65,6 +69,9 @@ _TABLE = (
     Key("node.hosts", values.path, None,
         "A file in the form of hosts(5), up to 10,000 names: their A, AAAA and PTR are answered from it, and no server "
         "is asked for them. A change of the file is a reload."),
+    Key("node.records", static.records, None,
+        "Up to 1,000 records that are answered without asking, a line each as in a zone file: `NAME [TTL] TYPE DATA`, "
+        "of type A, AAAA, CNAME, PTR, TXT, MX or SRV. Other types of such a name are empty answers."),
     Key("node.rate_limit", values.whole(1_000_000), 0,
         "Queries a second that one client may ask, a second's worth of them at once; more are dropped, over TCP "
         "refused. 0: any number. Loopback is never limited."),
@@ -79,6 +86,14 @@ _TABLE = (
     Key("zone.except", values.names, None,
         "Up to 32 names below the zone that go, with all below them, where they would go without it: to the zone "
         "above."),
+    Key("zone.nxdomain", values.patterns, None,
+        "Up to 32 patterns of names below the zone that are answered NXDOMAIN without asking: `*` is any label, `**` "
+        "any number of them. `[\"**.com.*.svc\"]` in the cluster's zone takes the search list's detours (ndots)."),
+    Key("zone.rewrite", values.name, None,
+        "Another zone, whose names the zone's own stand for: `x.old.` is an alias (CNAME) of `x.new.`. Such a zone "
+        "needs no `forward`."),
+    Key("zone.minimal", values.flag, False, "Answers without authority and additional sections."),
+    Key("zone.rotate", values.flag, False, "The addresses of an answer in turn: each answer begins with another one."),
     Key("zone.policy", values.choice("random", "round_robin", "sequential"), "random",
         "Which server is asked first: `random`, `round_robin` or `sequential`."),
     Key("zone.transport", values.choice("udp", "tcp", "tls"), "udp",

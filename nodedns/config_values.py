@@ -131,6 +131,21 @@ def name(value: object) -> str:
     return bare.lower() + "."
 
 
+def pattern(value: object) -> str:
+    """Names below a zone: labels, "*" for any one, "**" for any number of them, at most twice."""
+    label = r"(\*|\*\*|[A-Za-z0-9_-]{1,63})"
+    if not isinstance(value, str) or len(value) > 253 or not re.fullmatch(rf"{label}(\.{label})*", value):
+        refuse(value, "labels, * for one and ** for any number of them, with dots between")
+    if value.split(".").count("**") > 2:
+        refuse(value, "at most two **")
+    return value.lower()
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Up to 32 patterns."""
+    return each(value, "a pattern such as **.com.*.svc", 32, pattern)
+
+
 def names(value: object) -> tuple[str, ...]:
     """Up to 32 names of zones."""
     return each(value, "the name of a zone", 32, name)

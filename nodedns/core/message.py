@@ -217,6 +217,8 @@ def render(entry: bytes, client: bytes, now: int, limit: int) -> bytes:
     out = bytearray(e.wire[:end])
     out[:HEADER] = _head(asker, tc, bool(e.ad), e.rcode, (1, counts[0], counts[1], counts[2] + edns))
     out[HEADER : HEADER + e.question_len] = asker.question
+    if e.rotate:
+        _rotate(e, counts[0], int.from_bytes(asker.id, "big"), out)
     age = max(now - e.inserted, 0) // 1000
     for at in e.ttl_at[: sum(counts)]:
         ttl = int.from_bytes(out[at : at + 4], "big")
@@ -229,6 +231,24 @@ def _records(e: Entry) -> Iterator[tuple[int, int]]:
     sections = (section for section in range(3) for _ in range(e.section[section]))
     for section, at in zip(sections, e.ttl_at, strict=True):
         yield section, at + 6 + int.from_bytes(e.wire[at + 4 : at + 6], "big")
+
+
+def _rotate(e: Entry, count: int, by: int, out: bytearray) -> None:
+    """Turns the data of neighbouring addresses of one owner by `by`, among the first `count` records."""
+    start, before, runs = HEADER + e.question_len, (b"", 0), list[list[int]]()
+    for at in e.ttl_at[:count]:
+        size = int.from_bytes(e.wire[at + 4 : at + 6], "big")
+        head = e.wire[start:at], size
+        if head != before:
+            runs.append([])
+        if e.wire[at - 4 : at - 2] in (b"\0\1", b"\0\x1c"):
+            runs[-1].append(at + 6)
+        start, before = at + 6 + size, head
+    for run in runs:
+        for k, data in enumerate(run):
+            size = int.from_bytes(e.wire[data - 2 : data], "big")
+            source = run[(k + by) % len(run)]
+            out[data : data + size] = e.wire[source : source + size]
 
 
 def _fit(e: Entry, room: int) -> tuple[int, list[int], bool]:

@@ -35,7 +35,7 @@ class Shape:
 
 _NAME = Shape(0, 1, True)
 _OPAQUE = Shape(0, 0, False, None)
-# RFC 3597 4 lists the types whose names may arrive compressed. NAPTR's shape depends on its octets: see _shape().
+# RFC 3597 4 lists the types whose names may arrive compressed. NAPTR's shape depends on its octets: see shape_of().
 _SHAPES = {
     **dict.fromkeys((2, 3, 4, 5, 7, 8, 9, 12), _NAME),  # NS MD MF CNAME MB MG MR PTR
     _TYPE_SOA: Shape(0, 2, True, 20),
@@ -116,7 +116,7 @@ class _Reader:
             self.negative = min(ttl, int.from_bytes(self.reply[stop - 4 : stop], "big"))
 
     def _rdata(self, type: int, class_: int, at: int, stop: int) -> None:
-        shape = _shape(type, self.reply[at:stop])
+        shape = shape_of(type, self.reply[at:stop])
         wrong_address = class_ == _CLASS_IN and {_TYPE_A: 4, _TYPE_AAAA: 16}.get(type, stop - at) != stop - at
         if wrong_address or at + shape.skip > stop:
             raise _Refused(MALFORMED)
@@ -147,7 +147,8 @@ class _Reader:
                 self.ede = _cut_ede(option)
 
 
-def _shape(type: int, rdata: bytes) -> Shape:
+def shape_of(type: int, rdata: bytes) -> Shape:
+    """Of a record's data."""
     if type != _TYPE_NAPTR:
         return _SHAPES.get(type, _OPAQUE)
     at = 4  # order, preference, three character-strings, a name (RFC 3403 4.1)

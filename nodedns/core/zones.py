@@ -4,15 +4,11 @@ from collections.abc import Sequence
 from zlib import crc32
 
 from nodedns.config import Zone
+from nodedns.config_records import Record, wire_name
 
 Hosts = tuple[tuple[str, tuple[str, ...]], ...]
+__all__ = ["FAILURE_TTL", "Hosts", "policy", "row_of", "wire_name", "zone_tag"]
 FAILURE_TTL = 5  # seconds a failure is kept: RFC 9520 3.2 asks for 1 s at least, CoreDNS's `servfail` default is 5 s
-
-
-def wire_name(name: str) -> bytes:
-    """RFC 1035 3.1 form of an absolute name; "." is b"\\0". Names of a config are checked there and have no escapes."""
-    labels = [label.encode("ascii") for label in name.rstrip(".").split(".") if label]
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
 def row_of(name: str, zones: Sequence[str]) -> int:
@@ -21,9 +17,9 @@ def row_of(name: str, zones: Sequence[str]) -> int:
     return zones.index(max(own, key=len))
 
 
-def zone_tag(zone: Zone, zones: Sequence[Zone], hosts: Hosts = ()) -> int:
+def zone_tag(zone: Zone, zones: Sequence[Zone], hosts: Hosts = (), records: Sequence[Record] = ()) -> int:
     """What an entry of the table was made under: the zone itself, which names below it go elsewhere, and which of the
-    hosts file.
+    hosts file and the records.
 
     An entry of another tag is a miss, so a zone whose upstreams or policy changed forgets what it knew and no other
     does.
@@ -32,7 +28,8 @@ def zone_tag(zone: Zone, zones: Sequence[Zone], hosts: Hosts = ()) -> int:
         z.name for z in zones if z.name != zone.name and (zone.name == "." or z.name.endswith("." + zone.name))
     )
     known = [host for host in hosts if zone.name == "." or f".{host[0]}".endswith(f".{zone.name}")]
-    return crc32(repr((zone, below, known)).encode())
+    ours = [one for one in records if zone.name == "." or f".{one.owner}".endswith(f".{zone.name}")]
+    return crc32(repr((zone, below, known, ours)).encode())
 
 
 def policy(zone: Zone, tag: int, row: int) -> tuple[int, int, int, int, int, int, int]:

@@ -56,6 +56,32 @@ static size_t cut(const struct entry *e, const uint8_t *blob, size_t room, uint1
     return end;
 }
 
+/* Turns the data of neighbouring addresses of one owner by the client's id, among the first `count` records. Owner, type, class and
+ * TTL are the same for all of them, so data is all there is to move. */
+static void rotate(const struct entry *e, const uint8_t *blob, unsigned count, uint16_t by, uint8_t *out)
+{
+    const uint8_t *wire = blob + sizeof *e, *ttls = blob + ENTRY_TTLS(e);
+    size_t start = WIRE_HEADER + (size_t)e->question_len, from = 0, size = 0;
+    unsigned first = 0;
+    for (unsigned i = 0; i <= count; i++) {
+        size_t at = i < count ? (size_t)ttls[2 * i] | (size_t)ttls[2 * i + 1] << 8 : 0;
+        size_t stop = i < count ? at + 6 + get16(wire + at + 4) : 0;
+        int address = i < count && (get16(wire + at - 4) == 1 || get16(wire + at - 4) == 28);
+        if (i > first && (!address || stop - start != size || memcmp(wire + from, wire + start, at - start) != 0)) {
+            for (unsigned n = i - first, k = 0; k < n; k++) { /* a run has ended: records of `size` octets, data at their end */
+                size_t data = get16(wire + (size_t)(ttls[2 * first] | ttls[2 * first + 1] << 8) + 4);
+                memcpy(out + from + (k + 1) * size - data, wire + from + ((k + by) % n + 1) * size - data, data);
+            }
+            first = i;
+        }
+        if (i == first) {
+            from = start, size = stop - start;
+            first += !address;
+        }
+        start = stop;
+    }
+}
+
 size_t wire_render(const uint8_t *blob, const struct client *client, uint64_t now, size_t limit, uint8_t *out)
 {
     struct entry e;
@@ -73,6 +99,8 @@ size_t wire_render(const uint8_t *blob, const struct client *client, uint64_t no
     memcpy(out, blob + sizeof e, end);
     put_flags(out, client, tc, e.ad, e.rcode);
     memcpy(out + WIRE_HEADER, client->question, e.question_len);
+    if (e.rotate)
+        rotate(&e, blob, count[0], get16((const uint8_t *)&client->id), out);
     uint64_t age = now > e.inserted ? (now - e.inserted) / 1000 : 0;
     const uint8_t *ttls = blob + ENTRY_TTLS(&e);
     for (unsigned i = count[0] + count[1] + count[2]; i > 0; i--, ttls += 2) {

@@ -82,7 +82,8 @@ struct entry {
     uint8_t rcode;
     uint8_t ad;           /* the upstream's AD bit */
     uint32_t hits;        /* of a copy out of the table: how often it was hit, up to 255 */
-    uint32_t reserved;
+    uint8_t rotate;       /* addresses in turn: which is first follows from the client's id */
+    uint8_t reserved[3];
 };
 _Static_assert(sizeof(struct entry) == 64, "the entry header is one cache line; core/message.py reads it by offset");
 #define ENTRY_TTLS(e) (sizeof(struct entry) + (((size_t)(e)->wire_len + 1) & ~(size_t)1))

@@ -13,6 +13,9 @@ from zlib import crc32
 from nodedns.config import Config
 from nodedns.supervisor.log import NOTICE, log
 
+RESOLVED = "/run/systemd/resolve/resolv.conf"
+"""What an /etc/resolv.conf that names systemd-resolved's stub stands for (verbs.files)."""
+
 EVERY = 2.0
 """Seconds between looks."""
 
@@ -38,7 +41,10 @@ class NamedFiles:
     def follow(self, config: Config) -> None:
         """The files that `config` names from now on; one known before keeps its look: it may have changed since it was
         read."""
-        named = (*(zone.resolv_conf for zone in config.zones), config.node.hosts)
+        folder = config.config_map
+        named = [*(zone.resolv_conf for zone in config.zones), config.node.hosts]
+        named += [f"{folder}/{name}" for name in ("stubDomains", "upstreamNameservers") if folder]
+        named += [RESOLVED if "/etc/resolv.conf" in named else None]
         self._seen = {path: self._seen.get(path) or _look(path) for path in named if path}
         self.due = time.monotonic() + EVERY if self._seen else math.inf
 

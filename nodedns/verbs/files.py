@@ -7,14 +7,19 @@ parent does the same on SIGHUP, while it has a service to run.
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from nodedns import config
 from nodedns.config import Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
 from nodedns.core import local
+from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
+STUB = Endpoint("127.0.0.53", 53)
+RESOLVED = "/run/systemd/resolve/resolv.conf"
 DEFAULT_RUN_DIR = "/run/nodedns"
 RUN_DIR = re.compile(r"""^\s*(?:node\.)?run_dir\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 # Far above what config.parse() takes: only there so that --config /var/log/messages costs a moment, not the memory.
@@ -28,9 +33,16 @@ class Source:
     path: str
     example: bool = False
 
-    def load(self) -> Config:
-        """The whole config, resolv.conf files included. ConfigError with every problem; each names its file."""
+    def load(self, tolerant: bool = False) -> Config:
+        """The whole config, resolv.conf files and the ConfigMap included. ConfigError with every problem; each names
+        its file. `tolerant`: what is wrong with the ConfigMap, which others write, is told and no more."""
         parsed = self.parse()
+        try:
+            parsed = _with_stubs(parsed)
+        except ConfigError as error:
+            if not tolerant:
+                raise
+            print(f"nodedns: {error}: its zones are not served", file=sys.stderr)
         zones: list[Zone] = []
         problems: list[Problem] = []
         for zone in parsed.zones:
@@ -126,12 +138,28 @@ def _read(path: str) -> bytes:
     return data
 
 
+def _with_stubs(parsed: Config) -> Config:
+    """The zones of the kube-dns ConfigMap over those written."""
+    if parsed.config_map is None:
+        return parsed
+    from nodedns.verbs.importer import kubedns  # late: for those who have one
+
+    try:
+        return config.with_stubs(parsed, *kubedns.read(Path(parsed.config_map)))
+    except Failed as error:
+        raise ConfigError(Problem(parsed.config_map, "the kube-dns ConfigMap", str(error))) from None
+
+
 def _complete(zone: Zone, listen: tuple[Endpoint, ...]) -> Zone:
-    """`zone` with the servers of its resolv.conf, but our own addresses: a node's resolv.conf may well name us."""
+    """`zone` with the servers of its resolv.conf, but our own addresses: a node's resolv.conf may well name us.
+
+    It may name systemd-resolved's stub, which may ask us in turn: then resolved's own list is what is meant."""
     if zone.resolv_conf is None:
         return zone
     # Latin-1 takes any byte: resolv.conf has no encoding, and what is no nameserver line is passed over anyway.
     found = config.nameservers(_read(zone.resolv_conf).decode("latin-1"))
+    if STUB in found and os.path.exists(RESOLVED):
+        found = config.nameservers(_read(RESOLVED).decode("latin-1"))
     servers = [over_tls(at) if zone.transport == "tls" else at for at in found if at not in listen]
     forward = tuple(dict.fromkeys((*zone.forward, *servers)))
     if not forward:

@@ -6,14 +6,13 @@ network said no. Whatever is queued in a turn of the loop leaves at its end, by 
 """
 
 import asyncio
-import os
 from random import SystemRandom
 
 from nodedns import native
 from nodedns.config import Config
-from nodedns.core import local, stale
+from nodedns.core import alias, local, stale
 from nodedns.core.upstreams import BUDGET
-from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
+from nodedns.core.zones import FAILURE_TTL, policy, row_of, zone_tag
 from nodedns.worker.elsewhere import Elsewhere
 from nodedns.worker.pace import Pace
 from nodedns.worker.probes import Probes
@@ -43,14 +42,11 @@ class Forwarder:
         self.alone = config.node.workers == 1
         self.transports: dict[object, Transport] = {}  # by kind, server and what TLS needs
         self.dirty: set[Transport] = set()  # those with something queued
-        self.local = local.Local(config.hosts)
+        self.local = local.Local(config.hosts, config.node.records, config.zones)
         self.probes = Probes(self)
         zones = config.zones
-        self.routes = [Route(z, policy(z, zone_tag(z, zones, config.hosts), row), self) for row, z in enumerate(zones)]
-
-    def say(self, text: str) -> None:
-        """A line for the log."""
-        os.write(2, f"<4>nodedns: {text}\n".encode())
+        tags = [zone_tag(zone, zones, config.hosts, config.node.records) for zone in zones]
+        self.routes = [Route(zone, policy(zone, tags[row], row), self) for row, zone in enumerate(zones)]
 
     def ask(self, key: bytes, zone: int, taken: int, ref: int) -> None:
         """A UDP client's miss; `taken` is when it came, ms of CLOCK_BOOTTIME."""
@@ -79,6 +75,9 @@ class Forwarder:
         """A new question's first attempt, if it needs one."""
         route = self.routes[question.zone]
         route.flying += 1
+        if target := self.local.alias(question.key):
+            self.follow(question, *target)
+            return
         known = self.local.reply(question.key) or self.probes.reply(question.key)
         if known and self.reply(question, known, None):
             return
@@ -91,6 +90,19 @@ class Forwarder:
                 self.appease(question)
         if self.alone or self.elsewhere.claim(question):
             self.attempt(question)
+
+    def follow(self, question: Question, target: bytes, ttl: int) -> None:
+        """The question's name stands for another: that one is asked for, and the answer told behind an alias of it."""
+        key = target + question.key[-5:]
+        question.deadline = question.ends - LEAST
+        question.waiting = self.waiting.setdefault(BUDGET, {})
+        question.waiting[question] = None
+
+        def told(entry: bytes) -> None:
+            if self.asking.get(question.key) is question:
+                self.reply(question, alias.message(question.key, target, entry, ttl), None)
+
+        self.ask_tcp(key, row_of(local.text(target), [route.name for route in self.routes]), told)
 
     def found(self, question: Question, entry: bytes | None) -> None:
         """Another worker is done with the question: with its entry, or it is to be asked here."""
@@ -167,7 +179,7 @@ class Forwarder:
                 worse = stale.is_failure(entry) or (wanted.prefer_positive and stale.is_denial(entry))
                 better = self.stale_entry(question, stale.is_denial(entry)) if worse else None
                 entry = better or stale.kept(entry, wanted.max)
-            self.finish(question, entry)
+            self.finish(question, route.shaped(entry))
             return True
         if entry in (native.TRUNCATED, FORGED) and question.carrier is carrier:
             self.send(route.streams[question.tried[-1]], question)
@@ -268,6 +280,9 @@ class Forwarder:
     def late(self, question: Question) -> None:
         """An attempt's time is over. What carried it keeps it: a late reply is welcome while the next attempt runs."""
         route = self.routes[question.zone]
+        if not question.tried:
+            self.give_up(question)  # an alias whose target has no answer
+            return
         hedged = len(question.tried) == 1 and question.attempts is route.hedged is not route.attempts
         self.server.add("hedged" if hedged else "upstream_timeouts")
         self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())

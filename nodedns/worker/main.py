@@ -40,7 +40,14 @@ def open_server(job: Job) -> native.Server:
         job.slot,
         job.udp,
         [mapped_network(cidr) for cidr in job.config.node.allow],
-        [(wire_name(zone.name), zone_tag(zone, zones, job.config.hosts), *astuple(zone.prefetch)) for zone in zones],
+        [
+            (
+                wire_name(zone.name),
+                zone_tag(zone, zones, job.config.hosts, job.config.node.records),
+                *astuple(zone.prefetch),
+            )
+            for zone in zones
+        ],
         job.config.node.rate_limit,
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nodedns import native
 from nodedns.core.zones import wire_name
-from nodedns.worker.question import Question
+from nodedns.worker.question import Question, say
 from nodedns.worker.route import Route
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Probes:
             route.health.heard(upstream, now - question.since)
         elif route.health.leads_back(upstream, now):
             self.forwarder.server.add("loops")
-            self.forwarder.say(f"{route.servers[upstream]} of zone {route.name} leads back to us: it is not asked")
+            say(f"{route.servers[upstream]} of zone {route.name} leads back to us: it is not asked")
         return True
 
     def reply(self, key: bytes) -> bytes | None:

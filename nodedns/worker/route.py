@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from nodedns.config import Endpoint, Zone
+from nodedns.core import shape
 from nodedns.core.upstreams import ATTEMPTS, HEDGED, Health, Picker
 from nodedns.worker.named import NamedUpstream
 from nodedns.worker.question import Policy, Row, Transport
@@ -21,7 +22,7 @@ class Route:
 
     __slots__ = (
         *("attempts", "flying", "health", "hedged", "kind", "most", "name", "picker", "policy", "servers", "stale"),
-        *("streams", "ways"),
+        *("shapes", "streams", "ways"),
     )
 
     def __init__(self, zone: Zone, policy: Policy, forwarder: "Forwarder") -> None:
@@ -36,12 +37,20 @@ class Route:
         self.kind = "tls" if zone.forward and all(server.tls for server in zone.forward) else zone.transport
         self.attempts = rows(forwarder, ATTEMPTS[self.kind])
         self.hedged = rows(forwarder, HEDGED[self.kind]) if len(zone.forward) > 1 else self.attempts
+        shapes = ((zone.minimal, shape.minimal), (zone.rotate, shape.rotating))
+        self.shapes = [change for wanted, change in shapes if wanted]
         self.streams = [transport(forwarder, server, zone, "tcp") for server in zone.forward]
         self.ways = [(stream, stream) for stream in self.streams]
         if self.kind != "tls":
             datagrams = [transport(forwarder, server, zone, "udp") for server in zone.forward]
             pairs = zip(datagrams, self.streams, strict=True)
             self.ways = [(udp, tcp) if self.kind == "udp" else (tcp, udp) for udp, tcp in pairs]
+
+    def shaped(self, entry: bytes) -> bytes:
+        """As the zone wants it."""
+        for change in self.shapes:
+            entry = change(entry)
+        return entry
 
 
 def rows(forwarder: "Forwarder", attempts: tuple[tuple[float, int], ...]) -> tuple[Row, ...]:

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from nodedns.config import Endpoint, Tls
+from nodedns.worker.question import say
 from nodedns.worker.tcp import CONNECT, Stream, TcpUpstream
 
 if TYPE_CHECKING:
@@ -82,5 +83,5 @@ class TlsUpstream(TcpUpstream):
             self.forwarder.server.add("tls_errors")
             if self.complained != str(error):
                 self.complained = str(error)
-                self.forwarder.say(f"{self.peer[0]}:{self.peer[1]} as {self.name}: {error}")
+                say(f"{self.peer[0]}:{self.peer[1]} as {self.name}: {error}")
             raise

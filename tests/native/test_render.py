@@ -9,6 +9,7 @@ from samples import reply as build
 
 from nodedns.core.entries import Entry
 from nodedns.core.message import NO_EDE, Client, ClientFlag, Verdict
+from nodedns.core.shape import rotating
 
 NAME = "www.example.com."
 EDE = b"\0\x16nobody answers"
@@ -235,3 +236,23 @@ def test_error_refuses_what_cannot_be(wire: ModuleType, verdict: int, asker: byt
     """A verdict that does not exist, or needs a question that is not there, is a mistake of the caller."""
     with pytest.raises(ValueError, match="client"):
         wire.error(verdict, asker)
+
+
+@pytest.mark.parametrize("id", range(7))
+@pytest.mark.parametrize("limit", [65535, 512])
+def test_addresses_in_turn(wire: ModuleType, id: int, limit: int) -> None:
+    """Within each owner's run, by the client's id; other records stay where they are."""
+    zone = "\n".join([
+        "www.example.com. 300 CNAME x.test.",
+        *(f"x.test. 300 A 10.0.0.{n}" for n in range(5)),
+        "x.test. 300 MX 10 y.test.",
+        *(f"y.test. 300 AAAA fd00::{n}" for n in range(30)),
+    ])  # fmt: skip
+    made = wire.make_entry(key_of(NAME, "ANY"), bytes(build(NAME, "ANY", zone).pack()), SEED, POLICY, NOW)
+    turned = rotating(made)
+    asker = id.to_bytes(2) + client(NAME, "ANY")[2:]
+    plain, out = (DNSRecord.parse(wire.render(blob, asker, NOW, limit)).rr for blob in (made, turned))
+    assert [(rr.rname, rr.rtype) for rr in out] == [(rr.rname, rr.rtype) for rr in plain]
+    datas = [[str(rr.rdata) for rr in plain if rr.rtype == kind] for kind in (1, 28)]
+    meant = [run[id % len(run) :] + run[: id % len(run)] for run in datas]
+    assert [[str(rr.rdata) for rr in out if rr.rtype == kind] for kind in (1, 28)] == meant

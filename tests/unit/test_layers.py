@@ -51,6 +51,7 @@ ROOMS = {
         (
             "nodedns.config",
             "nodedns.config_model",
+            "nodedns.config_records",
             "nodedns.config_schema",
             "nodedns.config_servers",
             "nodedns.config_values",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from nodedns.config_servers import endpoint
+from nodedns.config_servers import Endpoint, endpoint
 from nodedns.config_values import ConfigError
 from nodedns.config_values import name as zone_name
 from nodedns.verbs.errors import Failed
@@ -29,21 +29,29 @@ def alone(variables: Mapping[str, str]) -> Import:
 def add(made: Import, folder: Path) -> None:
     """Adds what the directory says to what a Corefile has said; its upstreams replace the root's. Failed for the first
     fault: node-cache would go on with the old config."""
+    stubs, upstreams = read(folder)
+    for name, servers in stubs.items():
+        made.zones[name] = ZoneOut(name, list(map(str, servers)), ttl=dict(TTL))
+    if upstreams:
+        root = made.zones.setdefault(".", ZoneOut(".", ttl=dict(TTL)))
+        root.forward, root.transport = list(map(str, upstreams)), "udp"
+    if _read(folder / "federations", dict):
+        made.lost.append("federations: Kubernetes has none any more")
+
+
+def read(folder: Path) -> tuple[dict[str, list[Endpoint]], list[Endpoint]]:
+    """Servers by stub domain, and the root's. Failed for the first fault."""
+    stubs: dict[str, list[Endpoint]] = {}
     for domain, servers in _read(folder / "stubDomains", dict).items():
         where = f"{folder}/stubDomains: {domain!r}"
         try:
-            name = zone_name(domain)
+            stubs[zone_name(domain)] = _servers(where, servers)
         except ConfigError as error:
             raise Failed(f"{where}: {error}") from None
-        made.zones[name] = ZoneOut(name, _servers(where, servers), ttl=dict(TTL))
     upstreams = _read(folder / "upstreamNameservers", list)
     if len(upstreams) > MAX_UPSTREAMS:
         raise Failed(f"{folder}/upstreamNameservers: expected at most {MAX_UPSTREAMS} servers, got {len(upstreams)}")
-    if upstreams:
-        root = made.zones.setdefault(".", ZoneOut(".", ttl=dict(TTL)))
-        root.forward, root.transport = _servers(f"{folder}/upstreamNameservers", upstreams), "udp"
-    if _read(folder / "federations", dict):
-        made.lost.append("federations: Kubernetes has none any more")
+    return stubs, _servers(f"{folder}/upstreamNameservers", upstreams) if upstreams else []
 
 
 def _read(path: Path, kind: type[Kind]) -> Kind:
@@ -60,10 +68,10 @@ def _read(path: Path, kind: type[Kind]) -> Kind:
     return value
 
 
-def _servers(where: str, values: object) -> list[str]:
+def _servers(where: str, values: object) -> list[Endpoint]:
     if not isinstance(values, list) or not values:
         raise Failed(f"{where}: expected a list of servers, got {str(values)[:60]}")
     try:
-        return [str(endpoint(value)) for value in values]
+        return [endpoint(value) for value in values]
     except ConfigError as error:
         raise Failed(f"{where}: expected IP or IP:port, got {error}") from None
