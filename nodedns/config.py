@@ -24,6 +24,7 @@ __all__ = [
     "ConfigError",
     "Endpoint",
     "Node",
+    "Prefetch",
     "Problem",
     "Stale",
     "Tls",
@@ -95,7 +96,7 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
             "zone", f"at most {MAX_ZONES} zones, the four that always exist and `except` included", str(count)
         )
     for fields in zones.values():
-        if "zone.forward" not in fields and "zone.rewrite" not in fields:
+        if not {"zone.forward", "zone.rewrite", "zone.nxdomain"} & set(fields):
             where = fields["zone.name"].where.removesuffix("name") + "forward"
             yield Problem(where, "the servers of this new zone", "nothing")
         for kind in ("zone.success", "zone.denial"):

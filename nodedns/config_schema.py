@@ -88,7 +88,8 @@ _TABLE = (
         "above."),
     Key("zone.nxdomain", values.patterns, None,
         "Up to 32 patterns of names below the zone that are answered NXDOMAIN without asking: `*` is any label, `**` "
-        "any number of them. `[\"**.com.*.svc\"]` in the cluster's zone takes the search list's detours (ndots)."),
+        "any number of them. `[\"**.com.*.svc\"]` in the cluster's zone takes the search list's detours (ndots). "
+        "Such a zone needs no `forward`; names that no pattern takes are then SERVFAIL."),
     Key("zone.rewrite", values.name, None,
         "Another zone, whose names the zone's own stand for: `x.old.` is an alias (CNAME) of `x.new.`. Such a zone "
         "needs no `forward`."),

@@ -143,6 +143,9 @@ class Forwarder:
         number = len(question.tried)
         now = self.loop.time()
         route = self.routes[question.zone]
+        if not route.ways:
+            self.give_up(question)
+            return
         health = route.health
         upstream = route.picker.pick(question.tried, self.chance(), health.down)
         if number == 0:

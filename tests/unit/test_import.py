@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from service_files import Verb
 
-from nodedns.config import Config, Endpoint, Stale, Ttl, parse
+from nodedns.config import Config, Endpoint, Prefetch, Stale, Tls, Ttl, parse
 from nodedns.verbs.importer.corefile import SyntaxProblem
 from nodedns.verbs.importer.corefile import parse as parse_corefile
 
@@ -203,8 +203,18 @@ HEAD = "cluster.local { forward . 10.96.0.10\n }\n".replace("{ ", "{\n")
     ("block", "line"),
     [
         (". {\n forward . 192.0.2.1 {\n except b.a.example\n }\n}", "except b.a.example: CoreDNS refuses it"),
-        ("a.example {\n forward . tls://192.0.2.1\n forward . 192.0.2.2\n}", "tls://192.0.2.1: servers are not asked"),
-        ("a.example {\n forward . ns.example 192.0.2.1\n}", "ns.example: servers are addresses"),
+        ("a.example {\n forward . https://192.0.2.1/q\n forward . 192.0.2.2\n}", "https://192.0.2.1/q: no such server"),
+        (
+            "a.example {\n forward . tls://192.0.2.1 {\n tls a.pem b.pem\n }\n}",
+            "tls a.pem b.pem: a client's certificate",
+        ),
+        (
+            "a.example {\n forward . tls://192.0.2.1 {\n tls_servername a..b\n }\n}",
+            "forward . tls://192.0.2.1: expected",
+        ),
+        ("a.example {\n forward . 192.0.2.1\n template IN A {\n rcode NXDOMAIN\n}\n}", "template IN A: only NXDOMAIN"),
+        (". {\n forward . 192.0.2.1\n rewrite name exact a b\n}", "rewrite name exact a b: only"),
+        ("a.example {\n forward . 192.0.2.1\n rewrite name suffix a b\n}", "rewrite name suffix a b: only"),
         ("a.example {\n forward b.a.example 192.0.2.1\n}", "forward b.a.example 192.0.2.1: only the whole zone"),
         ("a.example:5353 {\n forward . 192.0.2.1\n}", "block: only plain DNS on port 53"),
         ("tls://a.example {\n forward . 192.0.2.1\n}", "block: only plain DNS on port 53"),
@@ -215,7 +225,7 @@ HEAD = "cluster.local { forward . 10.96.0.10\n }\n".replace("{ ", "{\n")
             "a.example {\n forward . 192.0.2.1\n cache {\n serve_stale 1y\n}\n}",
             "serve_stale 1y: expected whole seconds",
         ),
-        ("a.example {\n forward . 192.0.2.1\n cache {\n prefetch 2\n}\n}", "prefetch 2: there is no prefetch yet"),
+        ("a.example {\n forward . 192.0.2.1\n cache {\n prefetch 2 1m\n}\n}", "1m: the time between hits"),
         ("a.example {\n forward . 192.0.2.1\n}\na.example {\n forward . 192.0.2.2\n}", "the zone stands in the file"),
         ("a..example {\n forward . 192.0.2.1\n}", "a..example: no name of a zone"),
         ("(x) {\n forward . 192.0.2.1\n import y\n}\na.example {\n import x\n}", "import y: there is nothing like it"),
@@ -342,3 +352,39 @@ def test_nothing_to_import(tmp_path: Path, verb: Verb) -> None:
     (tmp_path / "Corefile").write_text(". {\n forward . 192.0.2.1\n}\n")
     code, out, err = verb("import", str(tmp_path / "Corefile"))
     assert (code, out, "cluster.dns" in err) == (1, "", True)
+
+
+COREDNS = """
+. {
+    forward . tls://192.0.2.1 tls://192.0.2.2 {
+        tls_servername dns.example
+        max_concurrent 1000
+    }
+    cache 30 {
+        prefetch 5
+        serve_stale 1h immediate
+        serve_stale_policy prefer_positive
+    }
+    rewrite stop name suffix .old.local .cluster.local answer auto
+    loadbalance round_robin
+}
+bad.example {
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+}
+"""
+
+
+def test_what_else_coredns_says(tmp_path: Path, verb: Verb) -> None:
+    """TLS, limits, prefetch, stale answers, rewrites, denied zones, rotation."""
+    (tmp_path / "Corefile").write_text(HEAD + COREDNS)
+    config, err = imported(verb, tmp_path / "Corefile", "--strict")
+    assert err == ""
+    by_name = {zone.name: zone for zone in config.zones}
+    root = by_name["."]
+    assert [str(at) for at in root.forward] == ["tls://192.0.2.1:853", "tls://192.0.2.2:853"]
+    assert (root.tls, root.max_concurrent, root.prefetch) == (Tls("dns.example"), 1000, Prefetch(5, 10))
+    assert (root.serve_stale, root.rotate) == (Stale(3600, True, True), True)
+    assert by_name["old.local."].rewrite == "cluster.local."
+    assert by_name["bad.example."].nxdomain == ("**",)

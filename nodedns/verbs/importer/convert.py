@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nodedns.config_servers import endpoint
-from nodedns.config_values import ConfigError, choice, seconds
+from nodedns.config_servers import certified
+from nodedns.config_servers import server as asked
+from nodedns.config_values import ConfigError, choice, percent, seconds
 from nodedns.config_values import name as zone_name
 from nodedns.verbs.importer.corefile import Directive
 
@@ -17,19 +18,19 @@ REASONS = {
     "ready": "there is no ready endpoint yet; systemd asks the service itself",
     "hosts": "only one whole file, the same for all zones, has a place: node.hosts",
     "log": "queries are not logged",
-    "loadbalance": "answers keep the order in which the server sent them",
+    "template": "only NXDOMAIN for the whole zone is known: `template ANY ANY { rcode NXDOMAIN }`; see zone.nxdomain",
+    "rewrite": "only `rewrite name suffix FROM TO` in the root's block is known; see zone.rewrite",
     "bufsize": "upstreams are asked with 1232 octets of EDNS always",
 }
 FORWARD = {
-    "max_concurrent": "misses are bounded for each worker as a whole",
-    "tls": "servers are not asked over TLS yet",
-    "tls_servername": "servers are not asked over TLS yet",
+    "tls": "a client's certificate has no place",
+    "max_concurrent": "expected one number",
 }
 HOSTS_OPTIONS = frozenset({"fallthrough", "ttl", "reload", "no_reverse"})
 NO_LOSS = frozenset({"expire", "health_check", "max_fails", "prefer_udp", "max_connect_attempts"})
 """Knobs of a mechanism that we have in another form: health by answers, back-off, connections kept while used."""
 CACHE = {
-    "prefetch": "there is no prefetch yet",
+    "prefetch": "the time between hits has no place: hits are counted since the answer was fetched",
     "servfail": "failures are kept 5 s",
     "disable": "the cache cannot be switched off by kind",
     "keepttl": "TTLs count down",
@@ -48,6 +49,8 @@ class ZoneOut:
     transport: str = "udp"
     ttl: dict[str, tuple[int, int]] = field(default_factory=dict)
     stale: tuple[int, str] | None = None
+    flags: dict[str, str] = field(default_factory=dict)
+    """More keys, each with its value as TOML writes it."""
     excepted: list[str] = field(default_factory=list)
 
 
@@ -95,10 +98,13 @@ def _server(made: Import, key: str, block: Directive) -> None:
     if zone.name in made.zones:
         return lost(block, "block", "the zone stands in the file already")
     for directive in block.block:
-        _directive(made, zone, directive, lost)
+        try:
+            _directive(made, zone, directive, lost)
+        except ConfigError as error:
+            lost(directive, " ".join(directive.words), str(error).lstrip(": "))
     for kind, longest in DEFAULT_TTL.items():
         zone.ttl.setdefault(kind, (longest, 5))
-    if zone.forward:
+    if zone.forward or "nxdomain" in zone.flags:
         made.zones[zone.name] = zone
     else:
         lost(block, "block", "it forwards to nobody we could ask")
@@ -117,9 +123,36 @@ def _directive(made: Import, zone: ZoneOut, directive: Directive, lost: Lost) ->
         made.listen += [address for address in directive.args if address not in made.listen]
     elif directive.name == "hosts" and _is_file(directive) and made.hosts in ("", directive.args[0]):
         made.hosts = directive.args[0]
+    elif directive.name == "loadbalance" and directive.args in ((), ("round_robin",)):
+        zone.flags["rotate"] = "true"
+    elif directive.name == "minimal":
+        zone.flags["minimal"] = "true"
+    elif directive.name == "template" and _denies_all(directive):
+        zone.flags["nxdomain"] = '["**"]'
+    elif directive.name == "rewrite" and zone.name == "." and _suffix(made, directive):
+        pass
     elif directive.name not in BUILT_IN:
         reason = REASONS.get(directive.name, "there is nothing like it in this version")
         lost(directive, " ".join(directive.words), reason)
+
+
+def _denies_all(template: Directive) -> bool:
+    """`template ANY ANY [ZONE] { rcode NXDOMAIN }`, and no condition."""
+    options = [option.words for option in template.block]
+    return template.args[:2] == ("ANY", "ANY") and len(template.args) < 4 and options == [("rcode", "NXDOMAIN")]
+
+
+def _suffix(made: Import, rewrite: Directive) -> bool:
+    """`rewrite [stop|continue] name suffix FROM TO [answer auto]`: a zone of its own."""
+    words = rewrite.args[1:] if rewrite.args[:1] in (("stop",), ("continue",)) else rewrite.args
+    if words[:2] != ("name", "suffix") or words[4:] not in ((), ("answer", "auto")) or len(words) < 4:
+        return False
+    try:
+        old, new = (zone_name(word.lstrip(".")) for word in words[2:4])
+    except ConfigError:
+        return False
+    made.zones[old] = ZoneOut(old, flags={"rewrite": f'"{new}"'})
+    return True
 
 
 def _is_file(hosts: Directive) -> bool:
@@ -134,21 +167,30 @@ def _forward(zone: ZoneOut, directive: Directive, lost: Lost) -> None:
     for server in directive.args[1:]:
         plain = server.removeprefix("dns://")
         try:
-            zone.forward.append(plain if plain.startswith("/") else str(endpoint(plain)))
+            zone.forward.append(plain if plain.startswith("/") else str(asked(plain)))
         except ConfigError:
-            why = "servers are not asked over TLS yet" if "://" in plain else "servers are addresses"
-            lost(directive, server, why)
+            lost(directive, server, "no such server can be asked")
     for option in directive.block:
-        if option.name == "force_tcp":
-            zone.transport = "tcp"
-        elif option.name == "policy" and option.args:
-            zone.policy = option.args[0]
-        elif option.name == "except":
-            _except(zone, option, lost)
-        elif option.name not in NO_LOSS:
-            reason = FORWARD.get(option.name, "there is nothing like it in this version")
-            lost(option, " ".join(option.words), reason)
+        _forward_option(zone, option, lost)
     return None
+
+
+def _forward_option(zone: ZoneOut, option: Directive, lost: Lost) -> None:
+    if option.name == "force_tcp":
+        zone.transport = "tcp"
+    elif option.name == "policy" and option.args:
+        zone.policy = option.args[0]
+    elif option.name == "max_concurrent" and option.args and option.args[0].isdigit():
+        zone.flags["max_concurrent"] = str(int(option.args[0]))
+    elif option.name == "tls_servername" and option.args:
+        zone.flags["tls.server_name"] = f'"{certified(option.args[0])}"'
+    elif option.name == "tls" and not option.args:
+        pass
+    elif option.name == "except":
+        _except(zone, option, lost)
+    elif option.name not in NO_LOSS:
+        reason = FORWARD.get(option.name, "there is nothing like it in this version")
+        lost(option, " ".join(option.words), reason)
 
 
 def _except(zone: ZoneOut, option: Directive, lost: Lost) -> None:
@@ -177,11 +219,24 @@ def _cache(zone: ZoneOut, directive: Directive, lost: Lost) -> None:
             given = [int(word) for word in option.args[1:3]]
             default = zone.ttl.get(option.name, (DEFAULT_TTL[option.name], 5))
             zone.ttl[option.name] = _bounds(*(given + list(default)[len(given) :]))
+        elif option.name == "prefetch" and option.args[:1] and option.args[0].isdigit():
+            _prefetch(zone, option, lost)
+        elif option.name == "serve_stale_policy" and option.args == ("prefer_positive",):
+            zone.flags["serve_stale.prefer_positive"] = "true"
         elif option.name == "serve_stale" and len(option.args) < 3:
             _stale(zone, option, lost)
         else:
             reason = CACHE.get(option.name, "there is nothing like it in this version")
             lost(option, " ".join(option.words), reason)
+
+
+def _prefetch(zone: ZoneOut, option: Directive, lost: Lost) -> None:
+    """`prefetch AMOUNT [DURATION [PERCENTAGE%]]`."""
+    zone.flags["prefetch.hits"] = str(min(255, int(option.args[0])))
+    if option.args[2:]:
+        zone.flags["prefetch.within"] = f'"{percent(option.args[2])}%"'
+    if option.args[1:]:
+        lost(option, option.args[1], CACHE["prefetch"])
 
 
 def _stale(zone: ZoneOut, option: Directive, lost: Lost) -> None:

@@ -28,7 +28,7 @@ def _zone(zone: ZoneOut, made: Import) -> Iterator[str]:
     yield "[[zone]]"
     yield f"name = {_text(zone.name)}"
     own = zone.name == made.domain or zone.name in ARPA
-    if not (own and zone.forward == made.dns):
+    if zone.forward and not (own and zone.forward == made.dns):
         yield f"forward = {_list(zone.forward)}"
     if zone.excepted:
         yield f"except = {_list(zone.excepted)}"
@@ -39,7 +39,10 @@ def _zone(zone: ZoneOut, made: Import) -> Iterator[str]:
     for kind, (longest, shortest) in zone.ttl.items():
         yield f"{kind} = {{ max_ttl = {longest}, min_ttl = {shortest} }}"
     if zone.stale:
-        yield f"serve_stale = {{ max = {zone.stale[0]}, mode = {_text(zone.stale[1])} }}"
+        yield f"serve_stale.max = {zone.stale[0]}"
+        yield f"serve_stale.mode = {_text(zone.stale[1])}"
+    for key, value in zone.flags.items():
+        yield f"{key} = {value}"
 
 
 def _text(value: str) -> str:
