@@ -16,8 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
-TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2
-BENCH := $(TEST) knot unbound
+TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2 knot knot-dnsutils ldnsutils musl-tools
+BENCH := $(TEST) unbound
 NODE := $(TEST) mmdebstrap
 has-python3 = test -x "$(PYTHON)"
 has-python3-venv = "$(PYTHON)" -c "import venv, ensurepip"
@@ -33,6 +33,9 @@ has-clang = command -v clang
 has-libclang-rt-dev = ls "$$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a
 has-mmdebstrap = command -v mmdebstrap
 has-knot = command -v knotd
+has-knot-dnsutils = command -v kdig
+has-ldnsutils = command -v drill
+has-musl-tools = command -v musl-gcc
 has-unbound = test -x /usr/sbin/unbound
 
 # Root installs what is missing; anyone else is told how. A fresh image has no package lists, an old one stale lists.
