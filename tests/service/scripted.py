@@ -78,16 +78,16 @@ class Asked:
 class Scripted:
     """UDP and TCP on one port. `handler` gives the replies to send, in order; what it got is in `asked`."""
 
-    def __init__(self, handler: Handler = lambda asked: [asked.answer()]) -> None:
+    def __init__(self, handler: Handler = lambda asked: [asked.answer()], address: str = "127.0.0.1") -> None:
         self.handler = handler
         self.asked: list[Asked] = []
         self.connections: list[socket.socket] = []
         self.port = free_port()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", self.port))
+        self.udp.bind((address, self.port))
         self.tcp = socket.socket()
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", self.port))
+        self.tcp.bind((address, self.port))
         self.tcp.listen(16)
         self.threads = [threading.Thread(target=target, daemon=True) for target in (self.datagrams, self.accept)]
         for thread in self.threads:
