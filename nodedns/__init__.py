@@ -19,7 +19,8 @@ Walks, for a first reading:
 Hit.     worker.main starts a thread in native.Server.run (serve.c): recvmmsg -> wire.c parses, keys -> table.c copies
          the entry -> render.c writes id, question bytes, aged TTLs, OPT -> sendmmsg. No Python object, no GIL.
 Miss.    serve.c files the query as a record in the slot's shared page and rings an eventfd -> worker.loop drains ->
-         worker.forward joins equal questions -> core.upstreams picks -> worker.udp or worker.tcp asks ->
+         worker.forward joins equal questions (worker.elsewhere: those of other workers), answers what core.local
+         knows -> core.upstreams picks -> worker.route's transports, udp, tcp or tls, ask ->
          native.make_entry checks the reply -> Server.store -> Server.answer to every waiter. Nobody answers, or with a
          failure: core.stale revives an expired entry where the zone allows it.
 Start.   cli run -> config.parse -> supervisor.sockets opens -> supervisor.memory maps -> supervisor.spawn forks

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dnslib
@@ -18,6 +19,7 @@ from tests.service.service import Service
 from tests.service.test_upstreams import ask_tcp
 
 Check = Callable[["Scene"], object]
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "forwarder.md"
 MATCH, DIFFER = "match", "differ on purpose"
 SOA = dnslib.RR.fromZone("test. 600 SOA ns.test. admin.test. 1 3600 600 86400 7")[0]
 
@@ -263,3 +265,8 @@ def test_row(scene: Scene, incumbent: str, verdict: str, ours: str, check: Check
 
 def test_differences_have_reasons() -> None:
     assert all(ours for _, verdict, ours, _ in ROWS if verdict == DIFFER)
+
+
+def test_the_manual_has_every_row() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert [row for row in ROWS if f"| {row[0]} | {row[1]} | {row[2]} |" not in text] == []
