@@ -11,6 +11,7 @@ from random import SystemRandom
 from nodedns import native
 from nodedns.config import Config
 from nodedns.core import alias, local, stale
+from nodedns.core.failures import Failures
 from nodedns.core.upstreams import BUDGET
 from nodedns.core.zones import FAILURE_TTL, policy, row_of, zone_tag
 from nodedns.worker.elsewhere import Elsewhere
@@ -44,6 +45,7 @@ class Forwarder:
         self.dirty: set[Transport] = set()  # those with something queued
         self.local = local.Local(config.hosts, config.node.records, config.zones)
         self.probes = Probes(self)
+        self.failures = Failures()
         zones = config.zones
         tags = [zone_tag(zone, zones, config.hosts, config.node.records) for zone in zones]
         self.routes = [Route(zone, policy(zone, tags[row], row), self) for row, zone in enumerate(zones)]
@@ -231,6 +233,10 @@ class Forwarder:
     def finish(self, question: Question, entry: bytes) -> None:
         """Stores the entry and answers everyone who waits."""
         self.leave(question)
+        if not stale.is_failure(entry):
+            self.failures.over(question.key)
+        elif not self.routes[question.zone].health.down:
+            entry = stale.lasting(entry, self.failures.life(question.key, self.loop.time()))
         self.server.store(entry)
         self.answer(question, entry)
 

@@ -99,6 +99,28 @@ def test_only_the_zone_that_changed_forgets(tmp_path: Path, authority: Authority
     assert 200 <= again <= 400  # two workers may both ask before either has stored
 
 
+EVERYTHING = [
+    '[node]\nrecords = ["db.corp.example A 10.1.2.3"]\nrate_limit = 1000\nhosts = "/etc/hosts"\n',
+    '[[zone]]\nname = "old.example"\nrewrite = "load.test"\n',
+    '[[zone]]\nname = "cluster.local"\nnxdomain = ["**.com"]\nminimal = true\nrotate = true\nmax_concurrent = 100\n',
+    '[[zone]]\nname = "tls.example"\nforward = "tls://127.0.0.1:1#a.example"\ntransport = "tls"\n',
+    '[[zone]]\nname = "named.example"\nforward = "ns.load.test"\nexcept = "a.named.example"\ndns0x20 = true\n',
+    '[[zone]]\nname = "stale.example"\nforward = "127.0.0.1:1"\nprefetch.hits = 2\n'
+    'serve_stale = { max = "1h", mode = "immediate", prefer_positive = true }\n',
+]
+
+
+def test_every_key_is_reloaded(tmp_path: Path, authority: Authority) -> None:
+    """One more kind of zone or data with each reload, under load: nothing lost."""
+    (tmp_path / "nodedns.d").mkdir()
+    with Service(tmp_path, authority.port) as service, Load(service.port, 5000) as load:
+        for number, text in enumerate(EVERYTHING):
+            (tmp_path / f"nodedns.d/{number}.toml").write_text(text)
+            assert service.reload()["ok"], service.status()["reload"]
+        account = load.verdict()
+    assert account["lost"] == account["wrong"] == 0
+
+
 def test_a_hung_worker_is_replaced(service: Service) -> None:
     """SIGSTOP of a worker under load: killed and forked anew within 2 s, its queue answered, nothing lost."""
     with Load(service.port, 5000) as load:
