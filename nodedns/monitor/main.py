@@ -112,7 +112,7 @@ async def endpoints(config: Config) -> tuple[Endpoint, ...] | None:
     """What the headless Service names, IPv4 and IPv6; () when there is none; None when nobody can tell."""
     zone = next(zone for zone in config.zones if zone.name == config.domain)
     name = f"{ENDPOINTS}.{config.domain}"
-    for server in zone.forward:
+    for server in (at for at in zone.forward if not at.tls and not at.is_name):
         found: list[Endpoint] = []
         try:
             for kind in ("A", "AAAA"):

@@ -19,6 +19,7 @@ CONNECTIONS = 1024  # a worker: at 4 KiB of buffers each, 4 MiB
 PER_PEER = 256  # of these from one address: a node has one for all its host-network pods
 PENDING = 128  # misses in flight on a connection: knot-resolver's pipeline limit is 100
 IDLE = 10.0  # seconds without a whole query before a connection is closed: CoreDNS's own (RFC 7766 6.2.3: seconds)
+ACCEPTING = 3  # turns of the loop from accept(2) to connection_made(): who is between them is a client, too
 UNREAD = 65536 * 2  # octets a client may leave unread, two answers of the greatest length; then we read no more
 
 
@@ -189,6 +190,8 @@ class Clients:
         """Stops accepting, gives misses in flight and new clients `patience` seconds, closes every connection."""
         for listener in self.listeners:
             listener.close()
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         if self.busy():
             self.idle = asyncio.Event()
             with contextlib.suppress(TimeoutError):

@@ -176,8 +176,9 @@ class Forwarder:
         wanted = route.stale
         entry = self.entry(question, reply, carrier)
         if isinstance(entry, bytes):
-            if question.carrier is carrier and carrier is not None:  # else it is an earlier attempt's, of another one
-                route.health.heard(question.tried[-1], self.loop.time() - question.since)
+            if carrier is not None:
+                upstream, since = question.sent_by(carrier)
+                route.health.heard(upstream, self.loop.time() - since)
                 if stale.is_failure(entry) and stale.rcode(entry) in UNWILLING and self.cross(question, carrier):
                     return True
             if wanted.max:
@@ -202,7 +203,7 @@ class Forwarder:
     def cross(self, question: Question, carrier: Carrier) -> bool:
         """Asks the same upstream the other way, once: some take neither EDNS nor long names over one of them."""
         route, upstream = self.routes[question.zone], question.tried[-1]
-        if question.crossed or route.kind == "tls":
+        if question.crossed or route.kind == "tls" or question.carrier is not carrier:
             return False
         question.crossed = True
         over_udp = isinstance(carrier, Port)

@@ -79,7 +79,7 @@ class Question:
         self.refs: list[int] = []
         self.clients: list[Answer] = []
         self.tried: list[int] = []
-        self.held: list[tuple[dict[int, Question], int]] = []
+        self.held: list[tuple[dict[int, Question], int, Carrier, int, float]] = []
         self.carrier: Carrier | None = None
         self.since = self.deadline = 0.0  # of the attempt, loop time
         self.waiting: dict[Question, None] = {}  # its attempt's, in the order of deadlines
@@ -89,10 +89,14 @@ class Question:
         """A transport took it under an id."""
         self.carrier = carrier
         held[id_] = self
-        self.held.append((held, id_))
+        self.held.append((held, id_, carrier, self.tried[-1] if self.tried else 0, self.since))
+
+    def sent_by(self, carrier: Carrier) -> tuple[int, float]:
+        """To which upstream, and when."""
+        return next((upstream, since) for *_, one, upstream, since in reversed(self.held) if one is carrier)
 
     def release(self) -> None:
         """Takes it out of every transport; an id that serves another question by now stays."""
-        for held, id_ in self.held:
+        for held, id_, *_ in self.held:
             if held.get(id_) is self:
                 del held[id_]

@@ -17,9 +17,9 @@ from tests.node.network import SERVICE_IP, Network, kube_proxy
 from tests.service.service import Authority, Load, TcpLoad
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / "build" / "node-root-4"  # the number changes with PACKAGES
+CACHE = ROOT / "build" / "node-root-5"  # the number changes with PACKAGES
 PACKAGES = "systemd,systemd-sysv,dbus,iproute2,nftables,iptables,procps,python3,python3-pyroute2,python3-aiodns,"
-PACKAGES += "python3-dnslib"
+PACKAGES += "python3-dnslib,systemd-resolved"
 ADDRESS = "169.254.20.10"
 DEADLINE = 30.0  # seconds for whatever is awaited; a boot takes about 6
 LAUNCHER = "#!/usr/bin/python3\nimport sys\nfrom nodedns.cli import main\nsys.exit(main())\n"
@@ -41,6 +41,8 @@ def cached_root() -> Path:
         options = ["--quiet", "--variant=minbase", f"--include={PACKAGES}"]
         subprocess.run(["mmdebstrap", *options, "bookworm", str(half)], check=True)
         (half / "etc/hosts").write_text("127.0.0.1 localhost node\n")
+        subprocess.run(["chroot", str(half), "systemctl", "disable", "--quiet", "systemd-resolved"], check=True)
+        (half / "etc/resolv.conf").unlink()
         (half / "etc/resolv.conf").write_text("")
         half.rename(CACHE)
     return CACHE

@@ -208,3 +208,20 @@ def test_a_pause_of_the_machine(node: Node) -> None:
         unharmed(load)
     assert node.workers() == before
     assert '"restarts": 0' in (node.path / "run/nodedns/status.json").read_text()
+
+
+def test_systemd_resolved_asks_us(node: Node) -> None:
+    """A node whose programs ask systemd-resolved, and it us: it finds us fit for EDNS and what it likes to try."""
+    folder = node.path / "etc/systemd/resolved.conf.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "nodedns.conf").write_text(f"[Resolve]\nDNS={ADDRESS}\nDomains=~.\nCache=no\n")
+    node.run("systemctl", "start", "systemd-resolved", check=True)
+    try:
+        for _ in range(3):
+            assert "n1.load.test: " in node.run("resolvectl", "query", "-4", "n1.load.test")
+            assert "not found" in node.complaints("resolvectl", "query", "-4", "x1.load.test")
+        server = node.run("resolvectl", "dns") + node.run("resolvectl", "statistics")
+        assert ADDRESS in server
+        assert "degraded" not in node.run("journalctl", "-u", "systemd-resolved", "--no-pager")
+    finally:
+        node.run("systemctl", "stop", "systemd-resolved", check=True)

@@ -247,3 +247,26 @@ def test_closed_tls_port(tmp_path: Path) -> None:
         reply = ask(service, "a.test")
         assert (reply.header.rcode, ede(reply)) == (2, NETWORK_ERROR)
         assert time.monotonic() - began < 0.5
+
+
+def test_slow_is_not_dead(tmp_path: Path) -> None:
+    """A server that has become slow is hedged for some questions, heard all the same, and then waited for."""
+    slow = threading.Event()
+
+    def handler(asked: Asked) -> list[bytes]:
+        if slow.is_set():
+            time.sleep(0.25)  # what a slow server does; nobody waits for it here
+        return [asked.answer()]
+
+    with Scripted(handler) as first, Scripted() as second:
+        ports = f'forward = ["127.0.0.1:{first.port}", "127.0.0.1:{second.port}"]\npolicy = "sequential"'
+        with serve(tmp_path, ports) as service:
+            for n in range(5):
+                ask(service, f"q{n}.test")
+            slow.set()
+            for n in range(20):
+                assert ask(service, f"r{n}.test").header.rcode == 3
+            counters = service.counters()
+            print(f"{counters['hedged']} hedged")
+            assert 1 <= counters["hedged"] <= 5
+            assert (counters["probes"], counters["upstream_timeouts"]) == (0, 0)
