@@ -9,12 +9,10 @@ import re
 import stat
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nodedns import config
 from nodedns.config import Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
-from nodedns.core import local
 from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
@@ -52,8 +50,7 @@ class Source:
                 problems += error.problems
         if problems:
             raise ConfigError(*problems)
-        hosts = local.parse_hosts(_read(parsed.node.hosts).decode("latin-1")) if parsed.node.hosts else ()
-        return replace(parsed, zones=tuple(zones), hosts=hosts)
+        return replace(parsed, zones=tuple(zones), hosts=_hosts(parsed.node.hosts))
 
     def parse(self) -> Config:
         """The config as written: a zone that names a resolv.conf has no servers from there yet."""
@@ -145,9 +142,18 @@ def _with_stubs(parsed: Config) -> Config:
     from nodedns.verbs.importer import kubedns  # late: for those who have one
 
     try:
-        return config.with_stubs(parsed, *kubedns.read(Path(parsed.config_map)))
+        return config.with_stubs(parsed, *kubedns.read(parsed.config_map))
     except Failed as error:
         raise ConfigError(Problem(parsed.config_map, "the kube-dns ConfigMap", str(error))) from None
+
+
+def _hosts(path: str | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The names of the hosts file."""
+    if path is None:
+        return ()
+    from nodedns.core import local  # late, as above: what the parent imports stays in its memory
+
+    return local.parse_hosts(_read(path).decode("latin-1"))
 
 
 def _complete(zone: Zone, listen: tuple[Endpoint, ...]) -> Zone:

@@ -39,8 +39,9 @@ def add(made: Import, folder: Path) -> None:
         made.lost.append("federations: Kubernetes has none any more")
 
 
-def read(folder: Path) -> tuple[dict[str, list[Endpoint]], list[Endpoint]]:
+def read(directory: str | Path) -> tuple[dict[str, list[Endpoint]], list[Endpoint]]:
     """Servers by stub domain, and the root's. Failed for the first fault."""
+    folder = Path(directory)
     stubs: dict[str, list[Endpoint]] = {}
     for domain, servers in _read(folder / "stubDomains", dict).items():
         where = f"{folder}/stubDomains: {domain!r}"
