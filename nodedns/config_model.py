@@ -1,9 +1,12 @@
 """A config as the program uses it: frozen dataclasses, made by config.parse()."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nodedns.config_records import Record
 from nodedns.config_servers import Endpoint
+
+if TYPE_CHECKING:
+    from nodedns.config_records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Node:
     on_stop: str = "auto"
     hosts: str | None = None
     rate_limit: int = 0
-    records: tuple[Record, ...] = ()
+    records: "tuple[Record, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from nodedns import config_records as static
 from nodedns import config_servers as servers
 from nodedns import config_values as values
 from nodedns.config_values import ConfigError, Problem, show, suggest
@@ -34,6 +33,12 @@ class Key:
     default: str | int | bool | list[str] | None
     meaning: str
     later: bool = False
+
+
+def _records(value: object) -> object:
+    from nodedns.config_records import records  # late: few have any, and what the parent imports stays in its memory
+
+    return records(value)
 
 
 _TABLE = (
@@ -69,7 +74,7 @@ _TABLE = (
     Key("node.hosts", values.path, None,
         "A file in the form of hosts(5), up to 10,000 names: their A, AAAA and PTR are answered from it, and no server "
         "is asked for them. A change of the file is a reload."),
-    Key("node.records", static.records, None,
+    Key("node.records", _records, None,
         "Up to 1,000 records that are answered without asking, a line each as in a zone file: `NAME [TTL] TYPE DATA`, "
         "of type A, AAAA, CNAME, PTR, TXT, MX or SRV. Other types of such a name are empty answers."),
     Key("node.rate_limit", values.whole(1_000_000), 0,

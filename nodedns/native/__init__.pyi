@@ -37,6 +37,9 @@ def map_file(fd: int, size: int, writable: bool) -> Memory:
     """mmap(MAP_SHARED) of a file's first `size` octets. OSError as mmap(2)."""
 
 def now() -> int: ...
+def trim() -> None:
+    """malloc_trim(3), where the C library has it."""
+
 def parse_query(packet: bytes, tcp: bool = False) -> tuple[int, bytes | None, bytes]:
     """(verdict, key, client): what a client's packet asks.
 

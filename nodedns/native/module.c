@@ -1,5 +1,8 @@
 /* module.c: the module, and its functions over bytes (wire.h). */
 #include "binding.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 PyObject *entry_bytes(const uint8_t *blob, size_t len) { return PyBytes_FromStringAndSize((const char *)blob, (Py_ssize_t)len); }
 
@@ -24,6 +27,16 @@ static int client_ok(Py_ssize_t len, const struct client *c)
         return 1;
     PyErr_SetString(PyExc_ValueError, "not a client record of parse_query()");
     return 0;
+}
+
+/* Gives back what start-up has freed: a third of a MiB of a parent that then allocates next to nothing. */
+static PyObject *py_trim(PyObject *self, PyObject *args)
+{
+    (void)self, (void)args;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_now(PyObject *self, PyObject *args)
@@ -137,6 +150,7 @@ static PyObject *py_hash(PyObject *self, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"now", py_now, METH_NOARGS, "Milliseconds of CLOCK_BOOTTIME."},
+    {"trim", py_trim, METH_NOARGS, NULL},
     {"parse_query", py_parse_query, METH_VARARGS, NULL},
     {"make_query", py_make_query, METH_VARARGS, NULL},
     {"make_entry", py_make_entry, METH_VARARGS, NULL},

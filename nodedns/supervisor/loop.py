@@ -133,6 +133,7 @@ class Supervisor:
     def run(self) -> int:
         """Serves until it is stopped. Returns the exit code."""
         # What exists now lives for ever: children need not touch it when they collect, so its pages stay shared.
+        native.trim()
         gc.freeze()
         self._fire(Event.OPENED)
         while self.service.state is not State.STOPPED:
