@@ -3,6 +3,7 @@
 #   make test   all tests, linters included; ARGS goes to pytest: make test ARGS="tests/unit -x"
 #   make test-node  drills on a booted Debian root with real systemd (root only, not part of make test)
 #   make lint   ruff and mypy alone      make native  the C extension alone
+#   make deb    dist/nodedns_*.deb of what is committed
 #   make bench  against the peers found  make fuzz    RUNS inputs per parser     make clean
 
 # The distribution's Python: its build is optimised, and it is the one the packages run on.
@@ -12,13 +13,14 @@ PY := $(VENV)/bin/python
 NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test test-node lint bench fuzz native clean system-run system-test system-node system-bench
+.PHONY: run test test-node lint bench fuzz native deb clean system-run system-test system-node system-bench system-deb
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
 TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2 knot knot-dnsutils ldnsutils musl-tools
 BENCH := $(TEST) unbound
-NODE := $(TEST) mmdebstrap
+DEB := git debhelper dh-python pybuild-plugin-pyproject python3-all-dev python3-setuptools lintian
+NODE := $(TEST) $(DEB) mmdebstrap
 has-python3 = test -x "$(PYTHON)"
 has-python3-venv = "$(PYTHON)" -c "import venv, ensurepip"
 has-python3-dev = test -f "$$("$(PYTHON)" -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h"
@@ -31,6 +33,13 @@ has-iproute2 = command -v ip
 has-dnsperf = command -v dnsperf
 has-clang = command -v clang
 has-libclang-rt-dev = ls "$$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a
+has-git = command -v git
+has-debhelper = command -v dh
+has-dh-python = command -v dh_python3
+has-pybuild-plugin-pyproject = test -d /usr/share/doc/pybuild-plugin-pyproject
+has-python3-all-dev = test -d /usr/share/doc/python3-all-dev
+has-python3-setuptools = /usr/bin/python3 -c "import setuptools"
+has-lintian = command -v lintian
 has-mmdebstrap = command -v mmdebstrap
 has-knot = command -v knotd
 has-knot-dnsutils = command -v kdig
@@ -64,6 +73,10 @@ lint: system-run native
 bench: system-bench native $(VENV)/bench.stamp
 	@$(PY) -m tests.bench.run $(ARGS)
 
+# Builds what is committed.
+deb: system-deb
+	@packaging/deb/build
+
 fuzz: system-test native
 	@$(PY) -m tests.fuzz.run --runs $(RUNS)
 
@@ -72,6 +85,7 @@ native: $(VENV)/native.stamp
 system-run: ; $(call system,$(RUN))
 system-test: ; $(call system,$(TEST))
 system-node: ; $(call system,$(NODE))
+system-deb: ; $(call system,$(DEB))
 system-bench: ; $(call system,$(BENCH))
 
 # editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that

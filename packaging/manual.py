@@ -37,7 +37,8 @@ def verbs() -> str:
 def keys() -> str:
     """nodedns.toml(5)."""
     page = HEAD.format(name="nodedns.toml", section=5, version=__version__, what="the config of nodedns")
-    page += ".SH DESCRIPTION\nTOML. A path such as \\fBzone.forward\\fR is the key \\fBforward\\fR in a \\fB[[zone]]\\fR.\n.SH KEYS\n"
+    page += ".SH DESCRIPTION\nTOML. \\fBzone.forward\\fR is the key \\fBforward\\fR in a block \\fB[[zone]]\\fR.\n"
+    page += ".SH KEYS\n"
     for key in KEYS.values():
         if not key.later:
             default = "" if key.default is None else f" Default: \\fB{roff(str(key.default))}\\fR."
