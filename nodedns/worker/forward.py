@@ -10,11 +10,12 @@ from random import SystemRandom
 
 from nodedns import native
 from nodedns.config import Config
-from nodedns.core import alias, local, stale
+from nodedns.core import local, stale
 from nodedns.core.failures import Failures
 from nodedns.core.upstreams import BUDGET
-from nodedns.core.zones import FAILURE_TTL, policy, row_of, zone_tag
+from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
 from nodedns.worker.elsewhere import Elsewhere
+from nodedns.worker.follow import LEAST, follow
 from nodedns.worker.pace import Pace
 from nodedns.worker.probes import Probes
 from nodedns.worker.question import NETWORK_ERROR, OTHER_ERROR, Answer, Carrier, Question, Transport
@@ -24,7 +25,6 @@ from nodedns.worker.udp import Port
 SERVFAIL, REFUSED = 2, 5
 UNWILLING = frozenset({1, 4})  # FORMERR, NOTIMP
 FORGED = -1  # beside native's verdicts
-LEAST = 0.2  # seconds; a query taken over from a predecessor with less of its budget left is failed at once
 
 
 class Forwarder:
@@ -78,7 +78,7 @@ class Forwarder:
         route = self.routes[question.zone]
         route.flying += 1
         if target := self.local.alias(question.key):
-            self.follow(question, *target)
+            follow(self, question, *target)
             return
         known = self.local.reply(question.key) or self.probes.reply(question.key)
         if known and self.reply(question, known, None):
@@ -92,19 +92,6 @@ class Forwarder:
                 self.appease(question)
         if self.alone or self.elsewhere.claim(question):
             self.attempt(question)
-
-    def follow(self, question: Question, target: bytes, ttl: int) -> None:
-        """The question's name stands for another: that one is asked for, and the answer told behind an alias of it."""
-        key = target + question.key[-5:]
-        question.deadline = question.ends - LEAST
-        question.waiting = self.waiting.setdefault(BUDGET, {})
-        question.waiting[question] = None
-
-        def told(entry: bytes) -> None:
-            if self.asking.get(question.key) is question:
-                self.reply(question, alias.message(question.key, target, entry, ttl), None)
-
-        self.ask_tcp(key, row_of(local.text(target), [route.name for route in self.routes]), told)
 
     def found(self, question: Question, entry: bytes | None) -> None:
         """Another worker is done with the question: with its entry, or it is to be asked here."""
