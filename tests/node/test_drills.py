@@ -21,7 +21,7 @@ def well(node: Node) -> None:
 def test_kill_a_worker(node: Node) -> None:
     """SIGKILL of a worker, twenty times, three a second: a TCP client that has lost one worker gets to ask the next
     before that is killed, too."""
-    with node.everyone(RATE, slowest=0.2):
+    with node.everyone(RATE, slowest=0.2, tcp=0.5):  # to connect again may take 0.2 s (tests.service.load_tcp)
         began = time.monotonic()
         for number in range(20):
             time.sleep(max(0.0, began + 0.3 * number - time.monotonic()))  # a rate, not a wait for anything
