@@ -105,6 +105,6 @@ def test_a_connection_dies_in_silence(tmp_path: Path, far: Scripted) -> None:
             assert ask(service, f"c{n}.test").header.rcode == 0
         after = time.monotonic() - later
         print(f"in flight: {took:.2f} s; the next five: {after:.3f} s")
-        assert 1.9 < took < 2.3
+        assert 1.9 < took < 2.6
         assert after < 0.5
         assert all(asked.peer[1] != port for asked in far.asked[1:])

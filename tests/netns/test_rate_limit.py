@@ -11,7 +11,7 @@ from tests.service.load import Query
 from tests.service.service import Authority, Service
 
 SERVED, GREEDY, MODEST = "10.0.0.1", "10.0.0.2", "10.0.0.3"
-RATE = 2
+RATE = 1  # a second to spare for each step
 QUERY = Query("n1.load.test")
 
 

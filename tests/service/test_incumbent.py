@@ -220,8 +220,8 @@ def a_failure_is_asked_again_after_five_seconds(scene: Scene) -> None:
             scene.ask("servfail.again.test")
         gaps.append(time.monotonic() - began)
         began = time.monotonic()
-    assert 4.9 < gaps[0] < 6.5
-    assert 9.9 < gaps[1] < 11.5
+    assert 4.9 < gaps[0] < 8
+    assert 9.9 < gaps[1] < 13
 
 
 ROWS: list[tuple[str, str, str, Check]] = [

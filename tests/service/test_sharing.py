@@ -88,7 +88,7 @@ def test_a_dead_owner_is_not_waited_for(tmp_path: Path, authority: Authority) ->
             assert query.right(sock.recv(4096))
             sock.close()
         print(f"asked again after {waited:.3f} s")
-        assert waited < 1.0
+        assert waited < 2.0  # a mark alone would hold for 4.5 s
 
 
 def test_what_cannot_be_stored_keeps_nobody_waiting(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_cannot_be_stored_keeps_nobody_waiting(tmp_path: Path) -> None:
         for stream in streams:
             with stream, stream.makefile("rb") as file:
                 assert len(file.read(int.from_bytes(file.read(2)))) > 16384
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.0
         assert len(upstream.asked) == 1 + waiting
         assert waiting > 0
 
