@@ -18,6 +18,7 @@ from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint, ove
 from nodedns.config_values import ConfigError, Problem, show
 
 __all__ = [
+    "RESOLVED",
     "RESTART_KEYS",
     "Cache",
     "Config",
@@ -35,6 +36,9 @@ __all__ = [
     "parse",
     "restart_needed",
 ]
+
+# What a resolv.conf that names systemd-resolved's stub, 127.0.0.53, stands for.
+RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
 RESTART_KEYS = frozenset(

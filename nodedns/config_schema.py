@@ -109,7 +109,8 @@ _TABLE = (
         "What the certificates of the zone's TLS servers must say, where they have no `#NAME` of their own. Without: "
         "the server's name or address."),
     Key("zone.tls.ca", values.path, None,
-        "A PEM file of the authorities that may have signed them. Without: the system's."),
+        "A PEM file of the authorities that may have signed them; a change of it is a reload. Without: the "
+        "system's."),
     Key("zone.dns0x20", values.flag, False,
         "Over UDP, names are sent in upper and lower case at random, and a reply that does not repeat it is asked for "
         "again over TCP: 1 bit more a letter for a forger to guess."),

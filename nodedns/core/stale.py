@@ -50,11 +50,14 @@ def lasting(entry: bytes, seconds: int) -> bytes:
     return entry[:16] + until * 2 + entry[32:]
 
 
+def is_over(entry: bytes, now: int) -> bool:
+    """Has its life ended, by `now` in ms?"""
+    return int(_EXPIRES.unpack_from(entry, 16)[0]) <= now
+
+
 def revived(blob: bytes, now: int) -> bytes:
-    """An expired entry as it is given from now on, in ms; one that lives is given as it is."""
+    """An expired entry as it is given from now on, in ms."""
     entry = Entry.unpack(blob)
-    if entry.expires > now:
-        return blob
     wire = bytearray(entry.wire)
     for at in entry.ttl_at:
         wire[at : at + 4] = RECHECK.to_bytes(4)

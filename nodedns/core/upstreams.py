@@ -48,8 +48,11 @@ class Health:
     down: dict[int, float] = field(default_factory=dict)  # when to probe it again
     looped: set[int] = field(default_factory=set)
 
-    def heard(self, upstream: int, took: float) -> None:
-        """It has answered, whatever, after so long."""
+    def heard(self, upstream: int, took: float, probed: bool = False) -> None:
+        """It has answered, whatever, after so long. Of one that leads back to us only a probe's answer counts: another
+        may be our own."""
+        if upstream in self.looped and not probed:
+            return
         usual = self.usual.get(upstream, took)
         self.usual[upstream] = usual + (took - usual) / 4
         if self.silences or self.down:

@@ -10,11 +10,8 @@ import time
 from typing import NamedTuple
 from zlib import crc32
 
-from nodedns.config import Config
+from nodedns.config import RESOLVED, Config
 from nodedns.supervisor.log import NOTICE, log
-
-RESOLVED = "/run/systemd/resolve/resolv.conf"
-"""What an /etc/resolv.conf that names systemd-resolved's stub stands for (verbs.files)."""
 
 EVERY = 2.0
 """Seconds between looks."""
@@ -42,7 +39,11 @@ class NamedFiles:
         """The files that `config` names from now on; one known before keeps its look: it may have changed since it was
         read."""
         folder = config.config_map
-        named = [*(zone.resolv_conf for zone in config.zones), config.node.hosts]
+        named = [
+            *(zone.resolv_conf for zone in config.zones),
+            *(zone.tls.ca for zone in config.zones),
+            config.node.hosts,
+        ]
         named += [f"{folder}/{name}" for name in ("stubDomains", "upstreamNameservers") if folder]
         named += [RESOLVED if "/etc/resolv.conf" in named else None]
         self._seen = {path: self._seen.get(path) or _look(path) for path in named if path}

@@ -11,13 +11,12 @@ import sys
 from dataclasses import dataclass, replace
 
 from nodedns import config
-from nodedns.config import Config, ConfigError, Endpoint, Problem, Zone
+from nodedns.config import RESOLVED, Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
 from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
 STUB = Endpoint("127.0.0.53", 53)
-RESOLVED = "/run/systemd/resolve/resolv.conf"
 DEFAULT_RUN_DIR = "/run/nodedns"
 RUN_DIR = re.compile(r"""^\s*(?:node\.)?run_dir\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 # Far above what config.parse() takes: only there so that --config /var/log/messages costs a moment, not the memory.
@@ -157,9 +156,12 @@ def _hosts(path: str | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _complete(zone: Zone, listen: tuple[Endpoint, ...]) -> Zone:
-    """`zone` with the servers of its resolv.conf, but our own addresses: a node's resolv.conf may well name us.
+    """`zone`, its authorities looked at, with the servers of its resolv.conf, but our own addresses: a node's
+    resolv.conf may well name us.
 
     It may name systemd-resolved's stub, which may ask us in turn: then resolved's own list is what is meant."""
+    if zone.tls.ca and b"-----BEGIN CERTIFICATE-----" not in _read(zone.tls.ca):
+        raise ConfigError(Problem(zone.tls.ca, "certificates in PEM", "none"))
     if zone.resolv_conf is None:
         return zone
     # Latin-1 takes any byte: resolv.conf has no encoding, and what is no nameserver line is passed over anyway.

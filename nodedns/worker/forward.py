@@ -100,32 +100,33 @@ class Forwarder:
         if entry is None:
             self.attempt(question)
         else:
-            self.leave(question)
-            self.answer(question, entry)
+            self.settle(question, entry)
         self.flush()
 
     def reject(self, question: Question) -> None:
-        """Too many questions are in flight: nothing is asked and nothing is kept."""
+        """Too many questions are in flight: nothing is asked, and the refusal is not kept."""
         self.server.add("rejected")
-        self.leave(question)
-        self.answer(question, self.stale_entry(question) or self.failure(question, REFUSED, OTHER_ERROR))
+        self.settle(question, self.stale_entry(question) or self.failure(question, REFUSED, OTHER_ERROR))
 
     def appease(self, question: Question) -> None:
         """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake."""
         entry = self.stale_entry(question)
-        if entry is None:
-            return
-        self.server.store(entry)
-        self.answer(question, entry)
-        question.refs, question.clients = [], []
+        if entry is not None:
+            self.answer(question, entry)
+            question.refs, question.clients = [], []
 
     def stale_entry(self, question: Question, positive: bool = False) -> bytes | None:
-        """What may be given in place of a failure; `positive`: in place of a denial. Counts whom it is given to."""
+        """What may be given in place of a failure; `positive`: in place of a denial. Counts whom it is given to.
+        What has expired is in the table again afterwards, for a while; what lives stands there as it was."""
         found = self.server.stale(question.key) if self.routes[question.zone].stale.max else None
         if found is None or (positive and stale.is_denial(found)):
             return None
-        self.server.add("stale", len(question.refs) + len(question.clients))
-        return stale.revived(found, native.now())
+        now = native.now()
+        if stale.is_over(found, now):
+            self.server.add("stale", len(question.refs) + len(question.clients))
+            found = stale.revived(found, now)
+            self.server.store(found)
+        return found
 
     def attempt(self, question: Question) -> None:
         """Asks the next upstream, or gives up."""
@@ -170,8 +171,10 @@ class Forwarder:
                     return True
             if wanted.max:
                 worse = stale.is_failure(entry) or (wanted.prefer_positive and stale.is_denial(entry))
-                better = self.stale_entry(question, stale.is_denial(entry)) if worse else None
-                entry = better or stale.kept(entry, wanted.max)
+                if worse and (better := self.stale_entry(question, stale.is_denial(entry))):
+                    self.settle(question, better)
+                    return True
+                entry = stale.kept(entry, wanted.max)
             self.finish(question, route.shaped(entry))
             return True
         if entry in (native.TRUNCATED, FORGED) and question.carrier is carrier:
@@ -211,7 +214,10 @@ class Forwarder:
         """No upstream answered: a stale answer or SERVFAIL, kept so that the same question does not ask them all again
         at once."""
         self.server.add("exhausted")
-        self.finish(question, self.stale_entry(question) or self.failure(question, SERVFAIL, question.ede))
+        if old := self.stale_entry(question):
+            self.settle(question, old)
+        else:
+            self.finish(question, self.failure(question, SERVFAIL, question.ede))
 
     def failure(self, question: Question, rcode: int, ede: bytes) -> bytes:
         """An entry of ours that says no."""
@@ -219,22 +225,22 @@ class Forwarder:
         return native.failure_entry(question.key, self.seed, rcode, ede, FAILURE_TTL, row, tag, native.now())
 
     def finish(self, question: Question, entry: bytes) -> None:
-        """Stores the entry and answers everyone who waits."""
-        self.leave(question)
+        """Stores a new entry and answers everyone who waits."""
         if not stale.is_failure(entry):
             self.failures.over(question.key)
         elif not self.routes[question.zone].health.down:
             entry = stale.lasting(entry, self.failures.life(question.key, self.loop.time()))
         self.server.store(entry)
-        self.answer(question, entry)
+        self.settle(question, entry)
 
-    def leave(self, question: Question) -> None:
-        """The question is in flight no more."""
+    def settle(self, question: Question, entry: bytes) -> None:
+        """The question is in flight no more, and everyone who waits is answered."""
         del self.asking[question.key]
         self.routes[question.zone].flying -= 1
         self.impatient.pop(question, None)
         question.waiting.pop(question, None)
         question.release()
+        self.answer(question, entry)
 
     def answer(self, question: Question, entry: bytes) -> None:
         """Everyone who waits."""

@@ -59,7 +59,7 @@ class Probes:
         del self.flying[question]
         question.release()
         if self.mark not in reply:
-            route.health.heard(upstream, now - question.since)
+            route.health.heard(upstream, now - question.since, probed=True)
         elif route.health.leads_back(upstream, now):
             self.forwarder.server.add("loops")
             say(f"{route.servers[upstream]} of zone {route.name} leads back to us: it is not asked")

@@ -165,3 +165,13 @@ def test_minimal_and_rotate(tmp_path: Path, minimal: bool) -> None:
                 )
                 firsts.add(str(reply.rr[1].rdata))
             assert len(firsts) == 3
+
+
+@pytest.mark.parametrize("asking", [ask, ask_tcp])
+def test_localhost_never_leaves(tmp_path: Path, asking: Callable[..., dnslib.DNSRecord]) -> None:
+    """It is answered here, over and over, and no upstream hears of it."""
+    with Scripted() as upstream, serve(tmp_path, f'forward = "127.0.0.1:{upstream.port}"') as service:
+        for name, address in (("localhost", "127.0.0.1"), ("a.localhost", "127.0.0.1"), ("localhost", "127.0.0.1")):
+            assert str(asking(service, name).rr[0].rdata) == address
+        assert str(asking(service, "1.0.0.127.in-addr.arpa", "PTR").rr[0].rdata) == "localhost."
+        assert upstream.asked == []

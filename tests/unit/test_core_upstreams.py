@@ -78,6 +78,8 @@ def test_a_loop() -> None:
     assert health.due(11.0 + RETRY) == []
     assert health.due(11.0 + RETRY_LOOPED) == [1]
     health.heard(1, 0.01)
+    assert health.looped == {1}  # its own answer, for all one knows
+    health.heard(1, 0.01, probed=True)
     assert (health.looped, health.down) == (set(), {})
 
 

@@ -45,3 +45,15 @@ def test_over_tls(tmp_path: Path) -> None:
     file.write_text(f'cluster.dns = "10.96.0.10"\n[[zone]]\n{zone}\n')
     root = next(zone for zone in files.Source(str(file)).load().zones if zone.name == ".")
     assert [str(at) for at in root.forward] == ["tls://192.0.2.8:853", "tls://192.0.2.9:853"]
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, "a readable file"), ("nothing", "certificates in PEM")])
+def test_authorities(tmp_path: Path, text: str | None, expected: str) -> None:
+    """A file of them that is none is told before a worker meets it."""
+    if text is not None:
+        (tmp_path / "ca.pem").write_text(text)
+    file = tmp_path / "nodedns.toml"
+    zone = f'name = "."\nforward = "tls://192.0.2.8"\ntls.ca = "{tmp_path}/ca.pem"'
+    file.write_text(f'cluster.dns = "10.96.0.10"\n[[zone]]\n{zone}\n')
+    with pytest.raises(ConfigError, match=f"ca.pem: expected {expected}"):
+        files.Source(str(file)).load()
