@@ -16,6 +16,8 @@ SOURCES = [
     "entry",
     "render",
     "counters",
+    "count",
+    "samples",
     "lane",
     "serve",
     "question",
@@ -28,6 +30,8 @@ SOURCES = [
     "pystore",
     "pyopen",
     "pycounters",
+    "pyupstream",
+    "pysamples",
 ]
 FLAGS = os.environ.get("NODEDNS_CFLAGS", "").split()
 

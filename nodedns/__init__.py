@@ -10,7 +10,7 @@ Rooms. A room is what its code may touch; imports point downwards only (tests/un
     example/     A CHILD of `run --example` only: a small authoritative server with a cluster's names (dnslib)
     worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
     native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the
-                 hit loop), counters.h; knows nothing of the rest
+                 hit loop), counters.h, samples.h (what was lately asked); knows nothing of the rest
     core/        PURE: decides; no os, socket, time, subprocess, asyncio; time is an argument
     config       TOML text -> frozen dataclasses, or every problem at once
 

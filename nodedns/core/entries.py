@@ -32,14 +32,15 @@ class Entry:
     ede: bytes = b""
     ad: int = 0
     rotate: int = 0
+    stale: int = 0
 
-    LAYOUT = struct.Struct("=QQQQIHHH3HHHBBBB4xB3x")
+    LAYOUT = struct.Struct("=QQQQIHHH3HHHBBBB4xBB2x")
 
     def pack(self) -> bytes:
         head = self.LAYOUT.pack(
             *(self.hash, self.inserted, self.expires, self.stale_until, self.zone_tag, self.zone, len(self.wire)),
             *(len(self.ttl_at), *self.section, self.question_len, len(self.ede)),
-            *(self.kind, self.key_flags, self.rcode, self.ad, self.rotate),
+            *(self.kind, self.key_flags, self.rcode, self.ad, self.rotate, self.stale),
         )
         even = b"\0" * (len(self.wire) & 1)
         return head + self.wire + even + struct.pack(f"<{len(self.ttl_at)}H", *self.ttl_at) + self.ede
@@ -51,7 +52,7 @@ class Entry:
             raise ValueError(f"entry: expected a header of {cls.LAYOUT.size} octets, got {len(blob)}")
         fields = cls.LAYOUT.unpack_from(blob)
         hash, inserted, expires, stale_until, zone_tag, zone, wire_len, records, an, ns, ar, *rest = fields
-        question_len, ede_len, kind, key_flags, rcode, ad, rotate = rest
+        question_len, ede_len, kind, key_flags, rcode, ad, rotate, stale = rest
         ttls = cls.LAYOUT.size + (wire_len + 1 & ~1)
         ede = ttls + 2 * records
         if ede + ede_len != len(blob):
@@ -64,6 +65,7 @@ class Entry:
             ede=blob[ede:],
             ad=ad,
             rotate=rotate,
+            stale=stale,
         )
 
     @property

@@ -63,4 +63,4 @@ def revived(blob: bytes, now: int) -> bytes:
         wire[at : at + 4] = RECHECK.to_bytes(4)
     ede = _STALE_NXDOMAIN if entry.rcode == _NXDOMAIN else _STALE_ANSWER
     expires = min(now + 1000 * RECHECK, max(entry.stale_until, now + 1000))
-    return replace(entry, inserted=now, expires=expires, wire=bytes(wire), ede=ede.to_bytes(2)).pack()
+    return replace(entry, inserted=now, expires=expires, wire=bytes(wire), ede=ede.to_bytes(2), stale=1).pack()

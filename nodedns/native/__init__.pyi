@@ -21,11 +21,22 @@ STORED: Final[int]  # verdicts of Table.put
 LOST: Final[int]
 TOO_BIG: Final[int]
 DEAD: Final[int]
-MAX_ZONES: Final[int]  # rows a counters block has
+MAX_ZONES: Final[int]
+ROWS: Final[int]  # of a counters block, for a server and a zone
+UPSTREAMS: Final[int]  # rows for servers asked
+NO_ROW: Final[int]
+SAMPLES: Final[int]  # a ring holds
 SLOT_SIZE: Final[int]  # octets of one worker slot's shared page
-COUNTER_NAMES: Final[tuple[str, ...]]  # of one block, in order, before the zone rows
+COUNTER_NAMES: Final[tuple[str, ...]]  # of one block, in order, before the rows
 COUNTER_HELP: Final[tuple[str, ...]]
-ZONE_COUNTER_NAMES: Final[tuple[str, ...]]
+PARENT_NAMES: Final[tuple[str, ...]]
+TYPE_NAMES: Final[tuple[str, ...]]  # of a row's types; the last is "other"
+ROW: Final[dict[str, tuple[int, int]]]  # offset and length of each field of a row, in u64
+UPSTREAM: Final[dict[str, tuple[int, int]]]
+
+Sample = tuple[int, int, int, int, int, int, int, int, int, bytes, int, bytes, int, int, bytes]
+"""(when and duration in ns, weight, row, size in octets, rcode, how, proto, flags, client's address (16 octets, v4
+mapped), port, name as it was asked in wire form, type, counter, answer or b""); see samples.h and struct note."""
 
 class Memory:
     """A shared mapping that outlives its descriptor and is inherited by fork. Supports the buffer protocol."""
@@ -104,7 +115,9 @@ class Server:
     counters and slots are the whole mappings, slot the worker's number; sockets are bound UDP descriptors, one a listen
     address; acl is a list of (16 octets of address, v4 mapped, prefix length in those 128 bits), empty = everyone;
     zones is a list of (name in wire form, lower case, zone_tag, prefetch hits and percent), at most MAX_ZONES, with the
-    root among them; rate is in queries a second from one client, 0 for any.
+    root among them; rate is in queries a second from one client, 0 for any. rows is an array of u16, for each socket
+    the rows of its zones and one for what no zone took; without it nothing is counted in rows. samples and wires are
+    whole mappings, too.
     """
 
     wake_fd: int  # eventfd: readable when drain() has something
@@ -119,6 +132,9 @@ class Server:
         acl: Sequence[tuple[bytes, int]],
         zones: Sequence[tuple[bytes, int, int, int]],
         rate: int = 0,
+        rows: bytes = ...,
+        samples: Memory | None = None,
+        wires: Memory | None = None,
     ) -> None: ...
     def run(self) -> None:
         """The hit loop; releases the GIL until stop(). First answers what a predecessor in this slot had taken."""
@@ -145,13 +161,20 @@ class Server:
     def stale(self, key: bytes) -> bytes | None:
         """The answer or denial of this configuration that may be given although it has expired; a live one, too."""
 
-    def lookup(self, packet: bytes, peer: bytes) -> bytes | tuple[bytes, int, bytes]:
-        """A TCP client's message: the answer, b"" for silence, or (key, zone, client) of a miss. peer: 16 octets of
-        address, v4 mapped.
+    def lookup(self, packet: bytes, peer: bytes, port: int, socket: int) -> bytes | tuple[bytes, int, bytes]:
+        """A TCP client's message: the answer, b"" for silence, or (key, zone, query) of a miss. peer: 16 octets of
+        address, v4 mapped; socket: the number of our address that it came to.
         """
 
-    def render_tcp(self, entry: bytes, client: bytes, peer: bytes) -> bytes:
+    def render_tcp(self, entry: bytes, query: bytes) -> bytes:
         """A miss's answer for a TCP client, counted."""
+
+    def count_upstream(self, upstream: int, field: int, n: int = 1) -> None:
+        """Adds to the value at an offset of UPSTREAM."""
+
+    def count_reply(self, upstream: int, rcode: int, ns: int) -> None: ...
+    def note_upstream(self, upstream: int, state: int, rtt_ns: int, sockets: int) -> None:
+        """The gauges of this worker."""
 
     def add(self, name: str, n: int = 1) -> None:
         """Adds to one of COUNTER_NAMES in the miss loop's block."""
@@ -160,8 +183,29 @@ class Server:
         """Notes that the miss loop is alive."""
 
 def counters_size(slots: int) -> int: ...
-def read_counters(memory: Memory, slots: int) -> tuple[dict[str, int], list[dict[str, int]]]:
-    """Totals over all blocks, and one row a zone."""
+def read_counters(memory: Memory, slots: int) -> dict[str, int]:
+    """Totals over all blocks."""
+
+def read_row(memory: Memory, slots: int, row: int) -> bytes:
+    """The sums of a row, u64 as ROW says."""
+
+def read_upstream(memory: Memory, slots: int, upstream: int) -> tuple[bytes, list[tuple[int, int, int]]]:
+    """The sums, u64 as UPSTREAM says, up to the gauges; and each slot's gauges: state, rtt_ns, sockets."""
+
+def read_parent(memory: Memory, /) -> dict[str, int]: ...
+def count_parent(memory: Memory, name: str, n: int = 1) -> None: ...
+def clear_row(memory: Memory, slots: int, row: int) -> None:
+    """Nobody counts there any more."""
+
+def clear_upstream(memory: Memory, slots: int, upstream: int) -> None: ...
+def samples_size(slots: int) -> int: ...
+def wires_size(slots: int) -> int: ...
+def sample_every(samples: Memory, every: bool) -> None:
+    """Shall the hit threads leave a record of each answer, or of one a batch?"""
+
+def read_samples(samples: Memory, wires: Memory | None, ring: int, since: int, limit: int) -> tuple[int, list[Sample]]:
+    """Records of ring `ring` (2 * slot, + 1 for the miss loop) from number `since` on, at most `limit`, and the number
+    to go on with: what lies between and is not there was written over."""
 
 def read_beats(memory: Memory, slots: int) -> list[tuple[int, int]]:
     """Per slot: the hit thread's and the miss loop's last beat, ms of CLOCK_MONOTONIC, 0 = never."""

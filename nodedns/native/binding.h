@@ -1,5 +1,5 @@
 /* binding.h: what the binding files share. module.c: functions over bytes; pytable.c: Memory and Table; pyserve.c: Server; pystore.c: its table;
- * pycounters.c: counters. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so one file serves 3.11-3.13. */
+ * pycounters.c: counters; pyupstream.c: those of upstreams; pysamples.c: samples. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so one file serves 3.11-3.13. */
 #ifndef NODEDNS_BINDING_H
 #define NODEDNS_BINDING_H
 #define PY_SSIZE_T_CLEAN
@@ -13,7 +13,7 @@ struct memory { PyObject_HEAD void *base; Py_ssize_t size; int writable; };
 struct server_object {
     PyObject_HEAD
     struct server *server; /* not in the object: it is large and wants its alignment */
-    PyObject *keep;        /* table, counters, slots: the mappings live as long as the loops */
+    PyObject *keep;        /* the mappings live as long as the loops */
 };
 struct table_object { PyObject_HEAD struct table table; PyObject *memory; uint32_t epoch; uint8_t writer; };
 
@@ -24,7 +24,14 @@ int add_table_types(PyObject *module);
 int add_server_types(PyObject *module);
 /* Fills sockets, acl and zones from Python sequences. 0, or -1 with an error set. */
 int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zones);
+/* rows: u16 of each socket's zones, and one more; NULL for none. */
+int server_take_rows(struct server *s, const char *rows, Py_ssize_t len);
+int server_take_samples(struct server *s, unsigned slot, PyObject *samples, PyObject *wires);
 int add_counters(PyObject *module);
+int add_samples(PyObject *module);
+PyObject *py_count_upstream(PyObject *self, PyObject *args);
+PyObject *py_count_reply(PyObject *self, PyObject *args);
+PyObject *py_note_upstream(PyObject *self, PyObject *args);
 int counter_index(const char *name); /* -1: none of that name */
 struct server_object *server_of(PyObject *o);
 PyObject *py_store(PyObject *self, PyObject *args);

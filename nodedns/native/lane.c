@@ -6,17 +6,6 @@
 
 enum { FULL_WAIT_MS = 5 }; /* a full device queue drains in well under this; waiting longer would delay hits behind it */
 
-enum zone_counter rcode_counter(uint8_t rcode)
-{
-    switch (rcode) {
-    case 0: return Z_noerror;
-    case 2: return Z_servfail;
-    case 3: return Z_nxdomain;
-    case 5: return Z_refused;
-    default: return Z_other;
-    }
-}
-
 void lane_open(struct lane *lane)
 {
     memset(lane->head, 0, sizeof lane->head);
@@ -41,20 +30,47 @@ void lane_queue(struct lane *lane, size_t len, void *to, uint32_t ref, struct no
     lane->count = k + 1;
 }
 
-static void count(struct server *s, int which, const struct note *n)
+/* When the query behind an answer came, ns. */
+static uint64_t came(const struct server *s, int which, uint32_t ref)
 {
-    struct journal *j = &s->page->lane[which].journal;
-    struct staging *st = &s->staging[which];
-    const struct counter_block *b = s->block[which];
-    journal_add(j, st, b, C_answers, 1);
-    if (n->zone >= MAX_ZONES) {
-        if (n->counter < COUNTER_COUNT)
-            journal_add(j, st, b, n->counter, 1);
+    return which == LANE_MISS && ref < MISSES ? s->page->miss[ref].taken : s->page->lane[which].since;
+}
+
+static void count(struct server *s, int which, uint32_t k, uint64_t now)
+{
+    struct lane *lane = &s->page->lane[which];
+    uint64_t then = came(s, which, lane->ref[k]);
+    count_answer(&lane->journal, &s->staging[which], s->block[which], &lane->note[k], lane->iov[k].iov_len, now > then ? now - then : 0);
+}
+
+static void sample(struct server *s, int which, uint32_t k, uint64_t now, uint32_t weight)
+{
+    struct lane *lane = &s->page->lane[which];
+    uint32_t ref = lane->ref[k];
+    const struct sockaddr_in6 *from = lane->head[k].msg_hdr.msg_name;
+    const struct client *c = which == LANE_MISS ? &s->page->miss[ref].client : &s->question[ref].client;
+    uint8_t address[16];
+    address_of(from, address);
+    sample_put(&s->sampler[which], &lane->note[k], c, address, ntohs(from->sin6_port), lane->data[k], lane->iov[k].iov_len, now,
+               now - came(s, which, ref), weight);
+}
+
+/* Leaves records of what was sent (samples.h). */
+static void keep_samples(struct server *s, int which, uint64_t now)
+{
+    struct lane *lane = &s->page->lane[which];
+    struct sampler *sampler = &s->sampler[which];
+    if (!sampler->ring || !lane->count)
+        return;
+    if (which == LANE_MISS || atomic_load_explicit(sampler->every, memory_order_relaxed)) {
+        for (uint32_t k = 0; k < lane->count; k++)
+            if (lane->head[k].msg_len)
+                sample(s, which, k, now, 1);
         return;
     }
-    journal_add(j, st, b, zone_counter(n->zone, n->v6 ? Z_udp6 : Z_udp4), 1);
-    journal_add(j, st, b, zone_counter(n->zone, n->how < ZONE_COUNTER_COUNT ? n->how : Z_miss), 1);
-    journal_add(j, st, b, zone_counter(n->zone, rcode_counter(n->rcode)), 1);
+    uint32_t k = sampler->turn++ % lane->count;
+    if (lane->head[k].msg_len)
+        sample(s, which, k, now, lane->count);
 }
 
 void lane_release(struct server *s, int which, uint32_t ref)
@@ -73,14 +89,17 @@ static void settle(struct server *s, int which, int all)
 {
     struct lane *lane = &s->page->lane[which];
     uint32_t failed = 0, n = lane->count < BATCH ? lane->count : BATCH;
+    uint64_t now = clock_boottime_ns();
     for (uint32_t i = 0; i < n; i++)
         if (lane->head[i].msg_len)
-            count(s, which, &lane->note[i]);
+            count(s, which, i, now);
         else if (all)
             failed++;
     if (failed)
         journal_add(&lane->journal, &s->staging[which], s->block[which], C_send_failed, failed);
     journal_store(&lane->journal, s->block[which]);
+    if (all)
+        keep_samples(s, which, now);
     for (uint32_t i = 0; i < n; i++)
         if (lane->head[i].msg_len || all) {
             lane_release(s, which, lane->ref[i]);

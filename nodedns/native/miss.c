@@ -15,7 +15,7 @@ int64_t miss_next(struct server *s, struct question *q, uint64_t *taken)
             miss_answer(s, ref, s->late, now);
             continue;
         }
-        *taken = m->taken;
+        *taken = m->taken / 1000000;
         return ref;
     }
     return -1;
@@ -33,8 +33,8 @@ void miss_answer(struct server *s, uint32_t ref, const uint8_t *entry, uint64_t 
     }
     if (lane->count == BATCH || (lane->count && s->page->miss[lane->ref[0]].sock != m->sock))
         miss_flush(s);
-    struct note note = note_hit_of((const struct entry *)(const void *)entry, m->from.sin6_family == AF_INET6);
-    note.how = Z_miss;
+    struct note note = note_entry(s, m->sock, (const struct entry *)(const void *)entry, &m->client, m->length);
+    note.how = HOW_MISS;
     size_t len = wire_render(entry, &m->client, now, m->client.udp_size, lane->data[lane->count]);
     lane_queue(lane, len, &m->from, ref, note);
 }

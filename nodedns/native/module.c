@@ -169,7 +169,7 @@ static int add_constants(PyObject *m)
         {"KEY_DO", KEY_DO}, {"KEY_CD", KEY_CD}, {"SUCCESS", KIND_SUCCESS}, {"DENIAL", KIND_DENIAL}, {"FAILURE", KIND_FAILURE},
         {"OK", REPLY_OK}, {"MALFORMED", REPLY_MALFORMED}, {"MISMATCH", REPLY_MISMATCH}, {"TRUNCATED", REPLY_TRUNCATED},
         {"TOO_LONG", REPLY_TOO_LONG}, {"STORED", PUT_STORED}, {"LOST", PUT_LOST}, {"TOO_BIG", PUT_TOO_BIG}, {"DEAD", PUT_DEAD},
-        {"MAX_ZONES", MAX_ZONES}, {"SLOT_SIZE", SLOT_SIZE_BYTES},
+        {"MAX_ZONES", MAX_ZONES}, {"ROWS", ROWS}, {"UPSTREAMS", UPSTREAMS}, {"NO_ROW", NO_ROW}, {"SAMPLES", SAMPLES}, {"SLOT_SIZE", SLOT_SIZE_BYTES},
     };
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (PyModule_AddIntConstant(m, constants[i].name, constants[i].value) < 0)
@@ -183,7 +183,7 @@ PyMODINIT_FUNC PyInit_native(void);
 PyMODINIT_FUNC PyInit_native(void)
 {
     PyObject *m = PyModule_Create(&definition);
-    if (m && (add_constants(m) < 0 || add_table_types(m) < 0 || add_server_types(m) < 0)) {
+    if (m && (add_constants(m) < 0 || add_table_types(m) < 0 || add_server_types(m) < 0 || add_samples(m) < 0)) {
         Py_DECREF(m);
         return NULL;
     }

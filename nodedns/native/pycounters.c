@@ -11,11 +11,28 @@ static const char *const HELP[] = {
     COUNTERS(X)
 #undef X
 };
-static const char *const ZONE_NAMES[] = {
+static const char *const PARENT_NAMES[] = {
 #define X(name, help) #name,
-    ZONE_COUNTERS(X)
+    PARENT_COUNTERS(X)
 #undef X
 };
+static const char *const TYPE_NAMES[] = {
+#define X(name, number) #name,
+    TYPES(X)
+#undef X
+    "other"};
+struct field { const char *name; size_t offset, length; };
+static const struct field ROW[] = {
+#define X(name, n) {#name, offsetof(struct row_shape, name) / 8, (n)},
+    ROW_FIELDS(X)
+#undef X
+};
+static const struct field UPSTREAM[] = {
+#define X(name, n) {#name, offsetof(struct upstream_shape, name) / 8, (n)},
+    UPSTREAM_FIELDS(X)
+#undef X
+};
+#define LENGTH(array) (Py_ssize_t)(sizeof(array) / sizeof *(array))
 
 int counter_index(const char *name)
 {
@@ -60,17 +77,113 @@ static PyObject *py_read_counters(PyObject *self, PyObject *args)
     (void)self;
     unsigned slots;
     struct memory *m = counters_of(args, &slots);
-    PyObject *all = m ? totals(m, slots, NAMES, COUNTER_COUNT, 0) : NULL;
-    PyObject *rows = all ? PyList_New(MAX_ZONES) : NULL;
-    for (unsigned zone = 0; rows && zone < MAX_ZONES; zone++) {
-        PyObject *row = totals(m, slots, ZONE_NAMES, ZONE_COUNTER_COUNT, zone_counter(zone, 0));
-        if (!row || PyList_SetItem(rows, zone, row) < 0)
-            Py_CLEAR(rows);
+    return m ? totals(m, slots, NAMES, COUNTER_COUNT, 0) : NULL;
+}
+
+/* The sums of `n` values from `first` on, as octets. */
+static PyObject *sums(struct memory *m, unsigned slots, unsigned first, unsigned n)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n * 8);
+    uint64_t *sum = bytes ? (uint64_t *)(void *)PyBytes_AsString(bytes) : NULL;
+    for (unsigned i = 0; sum && i < n; i++)
+        sum[i] = total(m, slots, first + i);
+    return bytes;
+}
+
+static struct memory *row_args(PyObject *args, unsigned most, unsigned *slots, unsigned *row)
+{
+    PyObject *o;
+    if (!PyArg_ParseTuple(args, "OII", &o, slots, row))
+        return NULL;
+    if (*row < most)
+        return memory_of(o, counters_size(*slots), 0);
+    PyErr_Format(PyExc_ValueError, "expected a row below %u, got %u", most, *row);
+    return NULL;
+}
+
+static PyObject *py_read_row(PyObject *self, PyObject *args)
+{
+    (void)self;
+    unsigned slots, row;
+    struct memory *m = row_args(args, ROWS, &slots, &row);
+    return m ? sums(m, slots, COUNTER_COUNT + row * ROW_VALUES, ROW_VALUES) : NULL;
+}
+
+/* Counters summed, gauges of each slot behind them. */
+static PyObject *py_read_upstream(PyObject *self, PyObject *args)
+{
+    (void)self;
+    unsigned slots, upstream;
+    struct memory *m = row_args(args, UPSTREAMS, &slots, &upstream);
+    PyObject *counters = m ? sums(m, slots, UPSTREAM_AT(upstream, sent), offsetof(struct upstream_shape, state) / 8) : NULL;
+    PyObject *gauges = counters ? PyList_New(0) : NULL;
+    for (unsigned slot = 0; gauges && slot < slots; slot++) {
+        const _Atomic uint64_t *v = &counters_block(m->base, slot, LANE_MISS)->value[UPSTREAM_AT(upstream, state)];
+        PyObject *item = Py_BuildValue("KKK", (unsigned long long)v[0], (unsigned long long)v[1], (unsigned long long)v[2]);
+        if (!item || PyList_Append(gauges, item) < 0)
+            Py_CLEAR(gauges);
+        Py_XDECREF(item);
     }
-    PyObject *both = rows ? PyTuple_Pack(2, all, rows) : NULL;
-    Py_XDECREF(all);
-    Py_XDECREF(rows);
+    PyObject *both = gauges ? PyTuple_Pack(2, counters, gauges) : NULL;
+    Py_XDECREF(counters);
+    Py_XDECREF(gauges);
     return both;
+}
+
+/* Makes a row, or an upstream, of another name begin with 0. Nobody writes to it. */
+static PyObject *clear(PyObject *args, unsigned most, unsigned base, unsigned values)
+{
+    unsigned slots, row;
+    struct memory *m = row_args(args, most, &slots, &row);
+    if (!m || !memory_of((PyObject *)m, 0, 1))
+        return NULL;
+    for (unsigned slot = 0; slot < slots; slot++)
+        for (int lane = LANE_HIT; lane <= LANE_MISS; lane++)
+            memset(&counters_block(m->base, slot, lane)->value[base + row * values], 0, values * 8);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_clear_row(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return clear(args, ROWS, COUNTER_COUNT, ROW_VALUES);
+}
+
+static PyObject *py_clear_upstream(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return clear(args, UPSTREAMS, JOURNALED, UPSTREAM_VALUES);
+}
+
+static PyObject *py_count_parent(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *o;
+    const char *name;
+    unsigned long long n = 1;
+    if (!PyArg_ParseTuple(args, "Os|K", &o, &name, &n))
+        return NULL;
+    struct memory *m = memory_of(o, counters_size(0), 1);
+    for (int i = 0; m && i < PARENT_COUNT; i++)
+        if (strcmp(PARENT_NAMES[i], name) == 0) {
+            atomic_fetch_add_explicit(&counters_parent(m->base)[i], n, memory_order_relaxed);
+            Py_RETURN_NONE;
+        }
+    return m ? PyErr_Format(PyExc_KeyError, "no counter %s of the parent", name) : NULL;
+}
+
+static PyObject *py_read_parent(PyObject *self, PyObject *o)
+{
+    (void)self;
+    struct memory *m = memory_of(o, counters_size(0), 0);
+    PyObject *row = m ? PyDict_New() : NULL;
+    for (int i = 0; row && i < PARENT_COUNT; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(atomic_load_explicit(&counters_parent(m->base)[i], memory_order_relaxed));
+        if (!value || PyDict_SetItemString(row, PARENT_NAMES[i], value) < 0)
+            Py_CLEAR(row);
+        Py_XDECREF(value);
+    }
+    return row;
 }
 
 static PyObject *py_read_beats(PyObject *self, PyObject *args)
@@ -149,8 +262,29 @@ static int add_strings(PyObject *module, const char *name, const char *const *na
     return r;
 }
 
+/* {name: (offset, length)} */
+static int add_fields(PyObject *module, const char *name, const struct field *field, Py_ssize_t n)
+{
+    PyObject *dict = PyDict_New();
+    for (Py_ssize_t i = 0; dict && i < n; i++) {
+        PyObject *item = Py_BuildValue("kk", (unsigned long)field[i].offset, (unsigned long)field[i].length);
+        if (!item || PyDict_SetItemString(dict, field[i].name, item) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(item);
+    }
+    int r = dict ? PyModule_AddObjectRef(module, name, dict) : -1;
+    Py_XDECREF(dict);
+    return r;
+}
+
 static PyMethodDef counter_functions[] = {{"counters_size", py_counters_size, METH_VARARGS, NULL},
                                           {"read_counters", py_read_counters, METH_VARARGS, NULL},
+                                          {"read_row", py_read_row, METH_VARARGS, NULL},
+                                          {"read_upstream", py_read_upstream, METH_VARARGS, NULL},
+                                          {"read_parent", py_read_parent, METH_O, NULL},
+                                          {"count_parent", py_count_parent, METH_VARARGS, NULL},
+                                          {"clear_row", py_clear_row, METH_VARARGS, NULL},
+                                          {"clear_upstream", py_clear_upstream, METH_VARARGS, NULL},
                                           {"read_beats", py_read_beats, METH_VARARGS, NULL},
                                           {"table_stats", py_table_stats, METH_VARARGS, NULL},
                                           {NULL, NULL, 0, NULL}};
@@ -158,7 +292,8 @@ static PyMethodDef counter_functions[] = {{"counters_size", py_counters_size, ME
 int add_counters(PyObject *module)
 {
     if (add_strings(module, "COUNTER_NAMES", NAMES, COUNTER_COUNT) < 0 || add_strings(module, "COUNTER_HELP", HELP, COUNTER_COUNT) < 0 ||
-        add_strings(module, "ZONE_COUNTER_NAMES", ZONE_NAMES, ZONE_COUNTER_COUNT) < 0)
+        add_strings(module, "PARENT_NAMES", PARENT_NAMES, PARENT_COUNT) < 0 || add_strings(module, "TYPE_NAMES", TYPE_NAMES, TYPE_CLASSES) < 0 ||
+        add_fields(module, "ROW", ROW, LENGTH(ROW)) < 0 || add_fields(module, "UPSTREAM", UPSTREAM, LENGTH(UPSTREAM)) < 0)
         return -1;
     return PyModule_AddFunctions(module, counter_functions);
 }

@@ -69,3 +69,34 @@ int server_take(struct server *s, PyObject *sockets, PyObject *acl, PyObject *zo
     s->table.tags = s->zones = (unsigned)z;
     return 0;
 }
+
+int server_take_rows(struct server *s, const char *rows, Py_ssize_t len)
+{
+    size_t wanted = (size_t)s->sockets * (s->zones + 1) * sizeof(uint16_t);
+    memset(s->row, 0xff, sizeof s->row); /* NO_ROW */
+    if (!rows)
+        return 0;
+    if ((size_t)len != wanted) {
+        PyErr_Format(PyExc_ValueError, "rows are two octets for each socket's zones and one more, %zu in all, got %zd", wanted, len);
+        return -1;
+    }
+    for (unsigned i = 0; i < s->sockets; i++)
+        for (unsigned z = 0; z <= s->zones; z++, rows += sizeof(uint16_t))
+            memcpy(&s->row[i][z < s->zones ? z : MAX_ZONES], rows, sizeof(uint16_t));
+    return 0;
+}
+
+int server_take_samples(struct server *s, unsigned slot, PyObject *samples, PyObject *wires)
+{
+    if (samples == Py_None)
+        return 0;
+    struct memory *m = memory_of(samples, samples_size(slot + 1), 1);
+    struct memory *w = m && wires != Py_None ? memory_of(wires, wires_size(slot + 1), 1) : NULL;
+    if (!m || (wires != Py_None && !w))
+        return -1;
+    for (unsigned lane = LANE_HIT; lane <= LANE_MISS; lane++) {
+        unsigned ring = 2 * slot + lane;
+        s->sampler[lane] = (struct sampler){samples_every(m->base), samples_ring(m->base, ring), w ? samples_wires(w->base, ring) : NULL, 0};
+    }
+    return 0;
+}

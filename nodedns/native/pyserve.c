@@ -27,11 +27,14 @@ static int open_server(struct server_object *o, struct memory *counters, struct 
 
 static int server_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"table", "counters", "slots", "slot", "sockets", "acl", "zones", "rate", NULL};
+    static char *names[] = {"table", "counters", "slots", "slot", "sockets", "acl", "zones", "rate", "rows", "samples", "wires", NULL};
     struct server_object *o = (struct server_object *)self;
-    PyObject *table, *counters, *slots, *sockets, *acl, *zones;
+    PyObject *table, *counters, *slots, *sockets, *acl, *zones, *samples = Py_None, *wires = Py_None;
+    const char *rows = NULL;
+    Py_ssize_t rows_len = 0;
     unsigned slot, rate = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOIOOO|I", names, &table, &counters, &slots, &slot, &sockets, &acl, &zones, &rate))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOIOOO|Iy#OO", names, &table, &counters, &slots, &slot, &sockets, &acl, &zones, &rate,
+                                     &rows, &rows_len, &samples, &wires))
         return -1;
     struct table_object *t = table_of(table);
     struct memory *c = t ? memory_of(counters, counters_size(slot + 1), 1) : NULL;
@@ -49,8 +52,11 @@ static int server_init(PyObject *self, PyObject *args, PyObject *kwargs)
     o->server->writer = t->writer;
     o->server->epoch = t->epoch;
     o->server->rate = rate;
-    o->keep = PyTuple_Pack(3, table, counters, slots);
-    return server_take(o->server, sockets, acl, zones) < 0 ? -1 : open_server(o, c, m, slot);
+    o->keep = PyTuple_Pack(5, table, counters, slots, samples, wires);
+    if (server_take(o->server, sockets, acl, zones) < 0 || server_take_rows(o->server, rows, rows_len) < 0 ||
+        server_take_samples(o->server, slot, samples, wires) < 0)
+        return -1;
+    return open_server(o, c, m, slot);
 }
 
 static void server_dealloc(PyObject *self)
@@ -63,14 +69,6 @@ static void server_dealloc(PyObject *self)
     Py_XDECREF(o->keep);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
-}
-
-static int peer_ok(Py_ssize_t len)
-{
-    if (len == 16)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "a peer is 16 octets of address, got %zd", len);
-    return 0;
 }
 
 static PyObject *py_run(PyObject *self, PyObject *args)
@@ -158,30 +156,39 @@ static uint8_t stream[65535]; /* under the GIL */
 static PyObject *py_lookup(PyObject *self, PyObject *args)
 {
     struct server_object *o = server_of(self);
-    const char *p, *peer;
-    Py_ssize_t len, peer_len;
+    const char *p, *address;
+    Py_ssize_t len, address_len;
+    struct peer peer;
     struct question q;
+    struct stream_query waits;
+    unsigned port, sock;
     size_t n;
-    if (!o || !PyArg_ParseTuple(args, "y#y#", &p, &len, &peer, &peer_len) || !peer_ok(peer_len))
+    if (!o || !PyArg_ParseTuple(args, "y#y#II", &p, &len, &address, &address_len, &port, &sock))
         return NULL;
-    if (stream_answer(o->server, (const uint8_t *)p, (size_t)len, (const uint8_t *)peer, &q, stream, &n))
+    if (address_len != sizeof peer.address)
+        return PyErr_Format(PyExc_ValueError, "a peer is 16 octets of address, got %zd", address_len);
+    memcpy(peer.address, address, sizeof peer.address);
+    peer.port = (uint16_t)port;
+    peer.sock = (uint16_t)sock;
+    if (stream_answer(o->server, (const uint8_t *)p, (size_t)len, &peer, &q, &waits, stream, &n))
         return entry_bytes(stream, n);
-    return Py_BuildValue("y#Iy#", q.key, (Py_ssize_t)q.key_len, server_zone(o->server, q.key, q.key_len), &q.client,
-                         (Py_ssize_t)sizeof q.client);
+    return Py_BuildValue("y#Iy#", q.key, (Py_ssize_t)q.key_len, server_zone(o->server, q.key, q.key_len), &waits, (Py_ssize_t)sizeof waits);
 }
 
 static PyObject *py_render_tcp(PyObject *self, PyObject *args)
 {
     struct server_object *o = server_of(self);
-    const char *blob, *peer;
-    const struct client *client;
-    Py_ssize_t len, client_len, peer_len;
-    if (!o || !PyArg_ParseTuple(args, "y#y#y#", &blob, &len, &client, &client_len, &peer, &peer_len) || !peer_ok(peer_len))
+    const char *blob, *query;
+    struct stream_query waits;
+    Py_ssize_t len, query_len;
+    if (!o || !PyArg_ParseTuple(args, "y#y#", &blob, &len, &query, &query_len))
         return NULL;
-    const struct entry *e = (const struct entry *)(const void *)blob;
-    if (!wire_entry_ok((const uint8_t *)blob, (size_t)len) || client_len != sizeof *client || client->question_len != e->question_len)
-        return PyErr_Format(PyExc_ValueError, "not an entry for this client");
-    return entry_bytes(stream, stream_render(o->server, (const uint8_t *)blob, client, (const uint8_t *)peer, 1, clock_boottime_ms(), stream));
+    if (query_len == sizeof waits)
+        memcpy(&waits, query, sizeof waits);
+    if (query_len != sizeof waits || !wire_entry_ok((const uint8_t *)blob, (size_t)len) ||
+        waits.client.question_len != ((const struct entry *)(const void *)blob)->question_len)
+        return PyErr_Format(PyExc_ValueError, "not an entry for this query");
+    return entry_bytes(stream, stream_render(o->server, (const uint8_t *)blob, &waits, stream));
 }
 
 static PyObject *py_add(PyObject *self, PyObject *args)
@@ -224,6 +231,8 @@ static PyMethodDef server_methods[] = {
     {"awaited", py_awaited, METH_VARARGS, NULL},
     {"lookup", py_lookup, METH_VARARGS, NULL},  {"render_tcp", py_render_tcp, METH_VARARGS, NULL},
     {"add", py_add, METH_VARARGS, NULL},        {"beat", py_beat, METH_NOARGS, NULL},
+    {"count_upstream", py_count_upstream, METH_VARARGS, NULL}, {"count_reply", py_count_reply, METH_VARARGS, NULL},
+    {"note_upstream", py_note_upstream, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 static PyGetSetDef server_getset[] = {{"wake_fd", get_wake_fd, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot server_slots[] = {

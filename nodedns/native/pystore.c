@@ -32,7 +32,7 @@ PyObject *py_store(PyObject *self, PyObject *args)
     if (v != PUT_DEAD)
         counter_add(o->server->block[LANE_MISS], counter[v], 1);
     if (v == PUT_STORED && evicted)
-        counter_add(o->server->block[LANE_MISS], C_evicted, 1);
+        counter_add(o->server->block[LANE_MISS], e->kind == KIND_SUCCESS ? C_evicted_success : C_evicted_denial, 1);
     return PyLong_FromLong(v);
 }
 

@@ -1,6 +1,6 @@
 /* question.c: what a query asks of the cache, who may ask it, and in which zone (serve.h). */
 #include "serve.h"
-#include <string.h>
+#include "bytes.h"
 
 const uint8_t VERDICT_COUNTER[] = {[QUERY_DROP] = C_silent,     [QUERY_FORMERR] = C_formerr,  [QUERY_NOTIMP] = C_notimp,
                                           [QUERY_BADVERS] = C_badvers, [QUERY_REFUSED] = C_transfer, [QUERY_ANY] = C_any,
@@ -56,8 +56,42 @@ size_t server_get(const struct server *s, const struct question *q, uint64_t now
     return len && wire_entry_ok(out, len) ? len : 0;
 }
 
-struct note note_hit_of(const struct entry *e, int v6)
+void address_of(const struct sockaddr_in6 *from, uint8_t *address)
 {
-    static const uint8_t how[] = {[KIND_SUCCESS] = Z_success, [KIND_DENIAL] = Z_denial, [KIND_FAILURE] = Z_failure};
-    return (struct note){.zone = e->zone, .v6 = (uint8_t)v6, .rcode = e->rcode, .how = how[e->kind]};
+    if (from->sin6_family == AF_INET6) {
+        memcpy(address, &from->sin6_addr, 16);
+        return;
+    }
+    memset(address, 0, 10);
+    memset(address + 10, 0xff, 2);
+    memcpy(address + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
+}
+
+static struct note note_of(const struct server *s, unsigned sock, unsigned zone, const struct client *c, size_t request)
+{
+    uint16_t type = c->question_len >= 5 ? get16(c->question + c->question_len - 4) : 0;
+    return (struct note){.row = s->row[sock < SOCKETS_MAX ? sock : 0][zone < MAX_ZONES ? zone : MAX_ZONES],
+                         .type = (uint8_t)class_of_type(type),
+                         .flags = c->flags & CLIENT_DO ? NOTE_DO : 0,
+                         .request = (uint16_t)request};
+}
+
+struct note note_entry(const struct server *s, unsigned sock, const struct entry *e, const struct client *c, size_t request)
+{
+    static const uint8_t how[] = {[KIND_SUCCESS] = HOW_SUCCESS, [KIND_DENIAL] = HOW_DENIAL, [KIND_FAILURE] = HOW_FAILURE};
+    struct note n = note_of(s, sock, e->zone, c, request);
+    n.counter = COUNTER_COUNT;
+    n.rcode = e->rcode;
+    n.how = how[e->kind];
+    n.flags |= e->stale ? NOTE_STALE : 0;
+    return n;
+}
+
+struct note note_error(const struct server *s, unsigned sock, const uint8_t *data, const struct client *c, enum counter counter, size_t request)
+{
+    struct note n = note_of(s, sock, MAX_ZONES, c, request);
+    n.counter = (uint8_t)counter;
+    n.rcode = counter == C_badvers ? 16 : data[3] & 15; /* RFC 6891 9: its upper half is in the OPT record */
+    n.how = HOWS;
+    return n;
 }

@@ -12,29 +12,21 @@
 enum {
     ROUNDS = 8,       /* full batches from one socket before the others get their turn */
     PREFETCH_MS = 5000, /* a refresh that fails leaves its mark: the servers are not asked again for so long (RFC 9520) */
+    NS_PER_S = 1000000000,
+    NS_PER_MS = 1000000,
     SLICE_NS = 100000 /* the least the kernel takes; a batch of hits is done in less */
 };
 
-static uint64_t clock_ms(clockid_t which)
+static uint64_t clock_ns(clockid_t which)
 {
     struct timespec t;
     clock_gettime(which, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-uint64_t clock_boottime_ms(void) { return clock_ms(CLOCK_BOOTTIME); }
-uint64_t clock_monotonic_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
-
-static void address_of(const struct sockaddr_in6 *from, uint8_t *address)
-{
-    if (from->sin6_family == AF_INET6) {
-        memcpy(address, &from->sin6_addr, 16);
-        return;
-    }
-    memset(address, 0, 10);
-    memset(address + 10, 0xff, 2);
-    memcpy(address + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
-}
+uint64_t clock_boottime_ns(void) { return clock_ns(CLOCK_BOOTTIME); }
+uint64_t clock_boottime_ms(void) { return clock_ns(CLOCK_BOOTTIME) / NS_PER_MS; }
+uint64_t clock_monotonic_ms(void) { return clock_ns(CLOCK_MONOTONIC) / NS_PER_MS; }
 
 /* A record for a question, which is not in the ring yet; -1 when all are in use. */
 static int64_t take_record(struct server *s, unsigned sock, const struct client *client)
@@ -47,7 +39,7 @@ static int64_t take_record(struct server *s, unsigned sock, const struct client 
     uint32_t ref = s->spare[--s->spares];
     struct miss *m = &s->page->miss[ref];
     m->sock = (uint16_t)sock;
-    m->taken = s->now;
+    m->taken = s->now_ns;
     memcpy(&m->client, client, offsetof(struct client, question) + client->question_len);
     return ref;
 }
@@ -61,6 +53,7 @@ static int file_miss(struct server *s, unsigned sock, uint32_t i, const struct c
     uint32_t ref = (uint32_t)taken;
     struct miss *m = &s->page->miss[ref];
     m->from = s->page->from[i];
+    m->length = (uint16_t)s->page->received[i].msg_len;
     atomic_store_explicit(&m->state, MISS_TAKEN, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst); /* taken over before it is let go */
     s->page->received[i].msg_len = 0;
@@ -69,7 +62,7 @@ static int file_miss(struct server *s, unsigned sock, uint32_t i, const struct c
 }
 
 /* Has the entry asked for again when it is popular and near its end: once, whichever worker it is hit in (marks). 1 if so. */
-static int prefetch(struct server *s, const struct question *q, const struct entry *e)
+static int prefetch(struct server *s, const struct question *q, const struct entry *e, unsigned row)
 {
     const struct zone *z = &s->zone[e->zone < MAX_ZONES ? e->zone : 0];
     if (!z->prefetch_hits || e->hits < z->prefetch_hits || (e->expires - s->now) * 100 > (e->expires - e->inserted) * z->prefetch_percent)
@@ -82,14 +75,19 @@ static int prefetch(struct server *s, const struct question *q, const struct ent
     atomic_store_explicit(&s->page->miss[ref].state, MISS_TAKEN, memory_order_release);
     ring_put(&s->pending, (uint32_t)ref);
     counter_add(s->block[LANE_HIT], C_prefetched, 1);
+    if (row < ROWS)
+        counter_add(s->block[LANE_HIT], ROW_AT(row, prefetched), 1);
     return 1;
 }
 
-static void queue_error(struct server *s, uint32_t i, enum verdict verdict, const struct client *client, uint16_t ede, enum counter counter)
+static void queue_error(struct server *s, uint32_t i, enum verdict verdict, uint16_t ede, enum counter counter)
 {
     struct lane *lane = &s->page->lane[LANE_HIT];
-    size_t len = wire_error(verdict, client, ede, lane->data[lane->count]);
-    lane_queue(lane, len, &s->page->from[i], i, (struct note){.zone = NO_ZONE, .counter = (uint8_t)counter});
+    const struct client *client = &s->question[i].client;
+    uint8_t *data = lane->data[lane->count];
+    size_t len = wire_error(verdict, client, ede, data);
+    struct note note = note_error(s, s->page->received_sock, data, client, counter, s->page->received[i].msg_len);
+    lane_queue(lane, len, &s->page->from[i], i, note);
 }
 
 /* Deals with received[i], read into question[i]: an answer queued, a miss filed, or silence. Returns 1 for a miss. */
@@ -107,7 +105,7 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
     if (s->acls || s->rate) { /* before the cache: a client that may not ask must not learn what others asked */
         address_of(&page->from[i], address);
         if (!server_allows(s, address)) {
-            queue_error(s, i, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied);
+            queue_error(s, i, QUERY_REFUSED, EDE_PROHIBITED, C_denied);
             return 0;
         }
         if (!server_limits(s, address, s->now)) { /* silence: the address may be a victim's (RFC 5358) */
@@ -117,18 +115,19 @@ static int deal(struct server *s, unsigned sock, uint32_t i)
         }
     }
     if (q->verdict != QUERY_OK) {
-        queue_error(s, i, q->verdict, &q->client, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict]);
+        queue_error(s, i, q->verdict, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict]);
         return 0;
     }
     if (server_get(s, q, s->now, s->entry)) {
         size_t len = wire_render(s->entry, &q->client, s->now, q->client.udp_size, lane->data[lane->count]);
         const struct entry *e = (const struct entry *)(const void *)s->entry;
-        lane_queue(lane, len, &page->from[i], i, note_hit_of(e, page->from[i].sin6_family == AF_INET6));
-        return prefetch(s, q, e);
+        struct note note = note_entry(s, sock, e, &q->client, page->received[i].msg_len);
+        lane_queue(lane, len, &page->from[i], i, note);
+        return prefetch(s, q, e, note.row);
     }
     if (file_miss(s, sock, i, &q->client))
         return 1;
-    queue_error(s, i, QUERY_REFUSED, &q->client, EDE_NOT_READY, C_ring_full);
+    queue_error(s, i, QUERY_REFUSED, EDE_NOT_READY, C_ring_full);
     return 0;
 }
 
@@ -137,7 +136,8 @@ static void batch(struct server *s, unsigned sock, uint32_t n)
 {
     struct slot_page *page = s->page;
     int misses = 0;
-    s->now = clock_boottime_ms();
+    s->now_ns = page->lane[LANE_HIT].since = clock_boottime_ns();
+    s->now = s->now_ns / NS_PER_MS;
     for (uint32_t i = 0; i < n; i++)
         if (page->received[i].msg_len)
             server_read(s, page->query[i], page->received[i].msg_len, 0, &s->question[i]);
@@ -164,7 +164,7 @@ static void receive(struct server *s, unsigned sock)
         int n = recvmmsg(s->socket[sock], page->received, BATCH, MSG_DONTWAIT, NULL);
         if (n <= 0)
             return;
-        counter_add(s->block[LANE_HIT], C_batches, 1);
+        counter_add(s->block[LANE_HIT], (unsigned)(n > 1 ? C_batch_2 + 31 - __builtin_clz((unsigned)n - 1) : C_batch_1), 1);
         counter_add(s->block[LANE_HIT], C_received, (uint64_t)n);
         batch(s, sock, (uint32_t)n);
         if (n < BATCH)

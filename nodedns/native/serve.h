@@ -2,6 +2,7 @@
  * called by the miss loop. They share: a ring of pending queries (hit -> miss), a ring of free ones (miss -> hit), the page. */
 #ifndef NODEDNS_SERVE_H
 #define NODEDNS_SERVE_H
+#include "samples.h"
 #include "slot.h"
 #include "table.h"
 
@@ -45,17 +46,20 @@ struct server {
     int socket[SOCKETS_MAX];
     struct acl acl[ACL_MAX];
     struct zone zone[MAX_ZONES];
+    uint16_t row[SOCKETS_MAX][MAX_ZONES + 1]; /* of the counters; the last is for what no zone took */
+    struct sampler sampler[2];                /* by lane */
     int epoll, wake, stop; /* wake: to the miss loop; stop: to the hit loop */
     struct ring pending, freed;
     uint32_t spare[MISSES]; /* the hit loop's stack of free records: last freed first used, so few pages are touched */
     unsigned spares;
-    uint64_t now;           /* of the batch in hand */
+    uint64_t now, now_ns;   /* of the batch in hand */
     struct question question[BATCH];
     _Alignas(64) uint8_t entry[TABLE_LARGE]; /* the hit loop's copy */
     _Alignas(64) uint8_t late[TABLE_LARGE];  /* the miss loop's */
 };
 
 uint64_t clock_boottime_ms(void);
+uint64_t clock_boottime_ns(void);
 uint64_t clock_monotonic_ms(void);
 
 /* --- serve.c --- */
@@ -76,22 +80,31 @@ void server_ask(const struct server *s, struct question *q); /* key and hash of 
 size_t server_get(const struct server *s, const struct question *q, uint64_t now, uint8_t *out);
 /* Parses a packet, and when it asks something of the cache, makes key and hash and sends for the bucket. */
 void server_read(const struct server *s, const uint8_t *packet, size_t len, int tcp, struct question *q);
-struct note note_hit_of(const struct entry *e, int v6);
+/* Notes for a query of `request` octets that came by socket `sock`: answered from an entry, or with `data` and for `counter`. */
+struct note note_entry(const struct server *s, unsigned sock, const struct entry *e, const struct client *c, size_t request);
+struct note note_error(const struct server *s, unsigned sock, const uint8_t *data, const struct client *c, enum counter counter, size_t request);
+/* 16 octets of address, v4 mapped. */
+void address_of(const struct sockaddr_in6 *from, uint8_t *address);
 
 /* What a parser's verdict counts as. */
 extern const uint8_t VERDICT_COUNTER[];
 
 /* --- stream.c --- */
 enum { STREAM_MAX = 65535 };
-/* A TCP client's message from peer (16 octets, v4 mapped): 1 with *n octets of answer in out (STREAM_MAX; 0 = silence), or 0 for a
- * miss, q filled. */
-int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct question *q, uint8_t *out, size_t *n);
-/* An entry's answer for a TCP client, counted. */
-size_t stream_render(struct server *s, const uint8_t *blob, const struct client *client, const uint8_t *peer, int miss, uint64_t now,
-                     uint8_t *out);
+struct peer { uint8_t address[16]; uint16_t port, sock; }; /* v4 mapped; the number of the address it came to */
+struct stream_query { /* a TCP client's, while it waits; Python keeps it as octets */
+    struct client client;
+    struct peer peer;
+    uint32_t request; /* octets */
+    uint64_t taken;   /* ns of CLOCK_BOOTTIME */
+};
+/* A TCP client's message: 1 with *n octets of answer in out (STREAM_MAX; 0 = silence), or 0 for a miss, q and waits filled. */
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const struct peer *peer, struct question *q, struct stream_query *waits,
+                  uint8_t *out, size_t *n);
+/* A miss's answer for a TCP client, counted. */
+size_t stream_render(struct server *s, const uint8_t *blob, const struct stream_query *q, uint8_t *out);
 
 /* --- lane.c --- */
-enum zone_counter rcode_counter(uint8_t rcode);
 void lane_open(struct lane *lane);
 /* Sends what is queued through fd, counts it and frees its refs. */
 void lane_send(struct server *s, int which, int fd);

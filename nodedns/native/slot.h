@@ -26,19 +26,12 @@ enum {
     REPLAYS = 2,           /* a batch that two workers in a row died on is given up: it may be what kills them */
     MISS_FREE = 0,
     MISS_TAKEN = 1,
-    NO_SOCKET = 0xffff,    /* nobody waits: an entry is to be had again before its end */
-    NO_ZONE = 0xffff
-};
-
-struct note { /* what an answer adds to the counters */
-    uint16_t zone;     /* NO_ZONE: none */
-    uint8_t v6, rcode;
-    uint8_t how;       /* enum zone_counter Z_success, Z_denial, Z_failure, Z_miss */
-    uint8_t counter;   /* with NO_ZONE: enum counter */
+    NO_SOCKET = 0xffff     /* nobody waits: an entry is to be had again before its end */
 };
 
 struct lane {
     uint32_t count;
+    uint64_t since;        /* ns of CLOCK_BOOTTIME: when the batch in hand was received */
     uint32_t ref[BATCH];   /* index into received[] or miss[] */
     struct note note[BATCH];
     struct mmsghdr head[BATCH];
@@ -50,7 +43,8 @@ struct lane {
 struct miss {
     _Atomic uint32_t state;
     uint32_t sock;      /* index of the socket it came by */
-    uint64_t taken;     /* ms of CLOCK_BOOTTIME */
+    uint64_t taken;     /* ns of CLOCK_BOOTTIME */
+    uint16_t length;    /* of the query, octets */
     struct sockaddr_in6 from; /* or sockaddr_in */
     struct client client;
 };

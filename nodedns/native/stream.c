@@ -3,46 +3,55 @@
 #include "serve.h"
 #include "bytes.h"
 
-static void count(struct server *s, const struct entry *e, int miss, const uint8_t *peer)
+/* Counts and keeps what is about to be written; its length. */
+static size_t done(struct server *s, struct note n, const struct stream_query *q, const uint8_t *out, size_t octets)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    struct counter_block *b = s->block[LANE_MISS];
-    counter_add(b, C_answers, 1);
-    if (e->zone >= MAX_ZONES)
-        return;
-    counter_add(b, zone_counter(e->zone, memcmp(peer, mapped, sizeof mapped) == 0 ? Z_tcp4 : Z_tcp6), 1);
-    counter_add(b, zone_counter(e->zone, miss ? Z_miss : note_hit_of(e, 0).how), 1);
-    counter_add(b, zone_counter(e->zone, rcode_counter(e->rcode)), 1);
+    uint64_t now = clock_boottime_ns(), duration = now > q->taken ? now - q->taken : 0;
+    n.proto = 1;
+    count_answer(NULL, NULL, s->block[LANE_MISS], &n, octets, duration);
+    if (s->sampler[LANE_MISS].ring)
+        sample_put(&s->sampler[LANE_MISS], &n, &q->client, q->peer.address, q->peer.port, out, octets, now, duration, 1);
+    return octets;
 }
 
-static size_t error(struct server *s, enum verdict v, const struct client *client, uint16_t ede, enum counter counter, uint8_t *out)
+static size_t error(struct server *s, enum verdict v, const struct stream_query *q, uint16_t ede, enum counter counter, uint8_t *out)
 {
+    size_t n = wire_error(v, &q->client, ede, out);
+    if (n)
+        return done(s, note_error(s, q->peer.sock, out, &q->client, counter, q->request), q, out, n);
     counter_add(s->block[LANE_MISS], counter, 1);
-    counter_add(s->block[LANE_MISS], C_answers, v != QUERY_DROP);
-    return wire_error(v, client, ede, out);
+    return 0;
 }
 
-size_t stream_render(struct server *s, const uint8_t *blob, const struct client *client, const uint8_t *peer, int miss, uint64_t now,
-                     uint8_t *out)
+static size_t render(struct server *s, const uint8_t *blob, const struct stream_query *q, int miss, uint8_t *out)
 {
-    count(s, (const struct entry *)(const void *)blob, miss, peer);
-    return wire_render(blob, client, now, STREAM_MAX, out);
+    size_t n = wire_render(blob, &q->client, clock_boottime_ms(), STREAM_MAX, out);
+    struct note note = note_entry(s, q->peer.sock, (const struct entry *)(const void *)blob, &q->client, q->request);
+    note.how = miss ? HOW_MISS : note.how;
+    return done(s, note, q, out, n);
 }
 
-int stream_answer(struct server *s, const uint8_t *p, size_t len, const uint8_t *peer, struct question *q, uint8_t *out, size_t *n)
+size_t stream_render(struct server *s, const uint8_t *blob, const struct stream_query *q, uint8_t *out) { return render(s, blob, q, 1, out); }
+
+int stream_answer(struct server *s, const uint8_t *p, size_t len, const struct peer *peer, struct question *q, struct stream_query *waits,
+                  uint8_t *out, size_t *n)
 {
     uint64_t now = clock_boottime_ms();
-    memset(&q->client, 0, sizeof q->client); /* it goes to Python whole */
+    memset(waits, 0, sizeof *waits); /* it goes to Python whole */
     server_read(s, p, len, 1, q);
-    if (q->verdict != QUERY_DROP && !server_allows(s, peer))
-        *n = error(s, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_denied, out);
-    else if (q->verdict != QUERY_DROP && !server_limits(s, peer, now))
-        *n = error(s, QUERY_REFUSED, &q->client, EDE_PROHIBITED, C_limited, out);
+    memcpy(&waits->client, &q->client, offsetof(struct client, question) + (q->verdict == QUERY_DROP ? 0 : q->client.question_len));
+    waits->peer = *peer;
+    waits->request = (uint32_t)len;
+    waits->taken = clock_boottime_ns();
+    if (q->verdict != QUERY_DROP && !server_allows(s, peer->address))
+        *n = error(s, QUERY_REFUSED, waits, EDE_PROHIBITED, C_denied, out);
+    else if (q->verdict != QUERY_DROP && !server_limits(s, peer->address, now))
+        *n = error(s, QUERY_REFUSED, waits, EDE_PROHIBITED, C_limited, out);
     else if (q->verdict != QUERY_OK)
-        *n = error(s, q->verdict, &q->client, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict], out);
+        *n = error(s, q->verdict, waits, WIRE_NO_EDE, VERDICT_COUNTER[q->verdict], out);
     else if (!server_get(s, q, now, s->late))
         return 0;
     else
-        *n = stream_render(s, s->late, &q->client, peer, 0, now, out);
+        *n = render(s, s->late, waits, 0, out);
     return 1;
 }

@@ -71,7 +71,7 @@ struct entry {
     uint64_t expires;
     uint64_t stale_until; /* >= expires; until then it may be given when no server answers (RFC 8767) */
     uint32_t zone_tag;    /* which configuration of the zone made it: an entry of another tag is a miss */
-    uint16_t zone;        /* row of the zone in the configuration and the counters page */
+    uint16_t zone;        /* row of the zone in the configuration */
     uint16_t wire_len;
     uint16_t rr_count;
     uint16_t section[3];  /* ANCOUNT, NSCOUNT, ARCOUNT; their sum is rr_count */
@@ -83,7 +83,8 @@ struct entry {
     uint8_t ad;           /* the upstream's AD bit */
     uint32_t hits;        /* of a copy out of the table: how often it was hit, up to 255 */
     uint8_t rotate;       /* addresses in turn: which is first follows from the client's id */
-    uint8_t reserved[3];
+    uint8_t stale;        /* its life was over when it was given again (RFC 8767) */
+    uint8_t reserved[2];
 };
 _Static_assert(sizeof(struct entry) == 64, "the entry header is one cache line; core/message.py reads it by offset");
 #define ENTRY_TTLS(e) (sizeof(struct entry) + (((size_t)(e)->wire_len + 1) & ~(size_t)1))

@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from functools import partial
 
 from nodedns import native
 from nodedns.config import Config, Endpoint
@@ -16,6 +15,7 @@ from nodedns.supervisor import memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.health import Health
+from nodedns.supervisor.kit import NO_SOCKETS, Kit
 from nodedns.supervisor.log import ERROR, INFO, NOTICE, WARNING, log
 from nodedns.supervisor.machine import Machine
 from nodedns.supervisor.monitor import Monitor
@@ -23,12 +23,13 @@ from nodedns.supervisor.named_files import NamedFiles
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.probe import Probe
 from nodedns.supervisor.reload import Outcome, Steps, reload
-from nodedns.supervisor.spawn import SIGNALS, run_example, run_worker
+from nodedns.supervisor.rows import RowNames
+from nodedns.supervisor.spawn import SIGNALS, run_worker
 from nodedns.supervisor.status import Status
-from nodedns.supervisor.workers import Role, Worker, worker_count
+from nodedns.supervisor.tally import Tally
+from nodedns.supervisor.workers import worker_count
 from nodedns.worker.job import Job
 
-_NO_SOCKETS = sockets.SlotSockets((), ())
 _MEANING = {signal.SIGHUP: Event.HUP, signal.SIGINT: Event.TERM, signal.SIGTERM: Event.TERM}
 
 
@@ -67,10 +68,11 @@ class Supervisor:
         worker_main: Callable[[Job], int],
         heard: Signals,
     ) -> None:
-        self.load, self.config, self.announce, self.worker_main, self.heard = load, config, announce, worker_main, heard
+        self.load, self.config, self.announce, self.heard = load, config, announce, heard
         count = worker_count(config)
         self.poller = Poller()
-        self.machine = Machine(config, self.poller, self._fire)
+        self.tally = Tally()
+        self.machine = Machine(config, self.poller, self._fire, self.tally)
         self.lock_fd = memory.lock(config.node.run_dir)
         store = Store()
         self.alive_fd = memory.await_orphans(config.node.run_dir, slots.LEAVE_LIMIT)
@@ -78,12 +80,14 @@ class Supervisor:
         # Nobody ever writes to it: its write end is closed when the kernel has ended this process, however that came.
         self.life_fd, self._life = os.pipe2(os.O_CLOEXEC)
         self.poller.watch(heard.fd, self._hear)
-        self.workers = [self._worker(f"worker {number}", number, group) for number, group in enumerate(listening)]
-        self.canary = self._worker("canary", count, _NO_SOCKETS)
-        self.needed = [*self.workers, *([self._example()] if example else [])]
+        keep = (self.life_fd, self.alive_fd)
+        kit = Kit(self.poller, self.shared, self.table, self.rows, self.tally, keep, worker_main)
+        self.workers = [kit.worker(f"worker {slot}", slot, config, group) for slot, group in enumerate(listening)]
+        self.canary = kit.worker("canary", count, config, NO_SOCKETS, counted=False)
+        self.needed = [*self.workers, *([kit.example(config)] if example else [])]
         self.monitor: Monitor | None = None
         if self.machine.plan.steered:
-            self.monitor = Monitor(config, self.poller, (self.life_fd, self.alive_fd), self.machine.know)
+            self.monitor = Monitor(config, self.poller, keep, self.machine.know)
         self.children = [*self.needed, self.canary, *([self.monitor.worker] if self.monitor else [])]
         self.service = Service()
         self.status = Status(config.node.run_dir, store.adopted)
@@ -104,31 +108,19 @@ class Supervisor:
             listening = sockets.open_slots(config.node.listen, count, store)
             store.remove_rest()
             self.shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
+            self.rows = RowNames(config.node.run_dir, self.shared.counters, count + 1)
+            self.rows.place(config, config)
         except HostError:
             self.machine.undo()
             raise
+        self.tally.bind(self.shared.counters)
+        self.tally.add("starts")
+        self.tally.add("adoptions", store.adopted)
         self.table = native.Table(self.shared.table)
         # No worker of a former parent is left, and nobody was there to raise their epochs.
         for number in range(count + 1):
             self.table.raise_epoch(number)
         return listening
-
-    def _worker(self, name: str, number: int, group: sockets.SlotSockets) -> Worker:
-        def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
-            shared, pipes = self.shared, (ready_fd, go_fd, self.life_fd)
-            job = Job(number, worker.config, shared.table, shared.counters, shared.slots, *worker.sockets, *pipes)
-            return self.worker_main(job)
-
-        role = Role(name, body, partial(self.table.raise_epoch, number))
-        return Worker(role, self.config, group, self.poller, (self.life_fd, self.alive_fd))
-
-    def _example(self) -> Worker:
-        server = self.config.zones[0].forward[0]
-
-        def body(_worker: Worker, ready_fd: int, _go_fd: int) -> int:
-            return run_example(server.address, server.port, ready_fd, self.life_fd)
-
-        return Worker(Role("example", body), self.config, _NO_SOCKETS, self.poller, (self.life_fd, self.alive_fd))
 
     def run(self) -> int:
         """Serves until it is stopped. Returns the exit code."""
@@ -248,8 +240,14 @@ class Supervisor:
     def _reload(self) -> None:
         systemd.notify(systemd.reloading())
         log(NOTICE, "reload")
-        self.steps = reload(self.load, self.config, self.workers, self.canary, self._ask_canary)
+        self.steps = reload(self._load_placed, self.config, self.workers, self.canary, self._ask_canary)
         self._resume()
+
+    def _load_placed(self) -> Config:
+        """The config anew, its rows ready for whoever counts there."""
+        config = self.load()
+        self.rows.place(config, self.config)
+        return config
 
     def _adopt(self) -> None:
         self.config = self.outcome.config or self.config
@@ -258,9 +256,11 @@ class Supervisor:
         if self.monitor:
             self.monitor.follow(self.config)
         self.status.note_reload(())
+        self.tally.add("reloads_taken")
 
     def _report(self) -> None:
         self.status.note_reload(self.outcome.problems)
+        self.tally.add("reloads_refused")
         for problem in self.outcome.problems:
             log(ERROR, f"reload refused, the old config stays: {problem}")
 

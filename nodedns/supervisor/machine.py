@@ -13,6 +13,7 @@ from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.log import ERROR, NOTICE, WARNING, log
 from nodedns.supervisor.netlink import Ears, SignOfLife
 from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.tally import Tally
 
 SLOW = 10.0
 """Seconds between looks that nothing has given a reason for: legacy iptables sends no event."""
@@ -29,8 +30,8 @@ def _ears(link: str) -> Ears:
 class Machine:
     """`fire` tells the service that rules are in place (STEERED), gone (RELEASED), or cannot be had (FAILED)."""
 
-    def __init__(self, config: Config, poller: Poller, fire: Callable[[Event], None]) -> None:
-        self._poller, self._fire = poller, fire
+    def __init__(self, config: Config, poller: Poller, fire: Callable[[Event], None], tally: Tally) -> None:
+        self._poller, self._fire, self._tally = poller, fire, tally
         self._fallback = memo.load()
         self._config, self.plan = config, plan(config, self._fallback)
         self._running: task.Task | None = None
@@ -87,6 +88,7 @@ class Machine:
     def _steered(self, _changes: list[str], problem: str) -> None:
         if problem:
             log(ERROR, problem)
+            self._tally.problem(problem)
             self._fire(Event.FAILED)
             return
         self._give_sign()
@@ -129,6 +131,9 @@ class Machine:
 
     def bad(self) -> None:
         """One has not. Packets go to the fallback when that has lasted for `fail_open_after`."""
+        self._tally.add("probe_failures")
+        if self.alive and self.plan.steered:
+            self._tally.add("fail_opens")
         self.alive = False
 
     def follow(self, config: Config) -> None:
@@ -180,7 +185,10 @@ class Machine:
     def _repaired(self, changes: list[str], problem: str) -> None:
         if problem:
             log(ERROR, problem)
+            self._tally.problem(problem)
         before = self.repair.streak
+        if changes:
+            self._tally.add("repairs")
         self.repair.done(time.monotonic(), changed=bool(changes or problem))
         if self.repair.streak > before >= 5:
             log(NOTICE, f"another agent keeps undoing our link or rules: put right {self.repair.streak} times in a row")

@@ -12,27 +12,21 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from nodedns import native
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.log import NOTICE, log
+from nodedns.worker.job import Shared
 
-FILES = ("cache", "counters", "slots", "status.json", "alive", "lock")
+FILES = ("cache", "counters", "rows.json", "samples", "slots", "status.json", "alive", "lock")
 """What a clean stop removes; the lock goes last, since until then nobody else may make these files."""
+
+MARK = 8
+"""Octets behind the counters' label."""
 
 LOCK_TRIES = 10
 LOCK_PAUSE = 0.02
 """`nodedns status` takes the lock, shared, for the blink of an eye; another instance holds it for life."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """The mappings of one service."""
-
-    table: native.Memory
-    counters: native.Memory
-    slots: native.Memory
 
 
 def lock(run_dir: str) -> int:
@@ -85,7 +79,7 @@ def _take(fd: int, path: str) -> None:
 
 
 def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
-    """Maps the three files, made anew where they are missing or of another build or size. `slots` counts the canary's.
+    """Maps the files, made anew where they are missing or of another build or size. `slots` counts the canary's.
 
     Call with the lock held. HostError when the file system has no room.
     """
@@ -93,6 +87,7 @@ def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
         _mapped(f"{run_dir}/cache", cache_size, native.table_check, _format_table),
         _mapped(f"{run_dir}/counters", native.counters_size(slots), _check_counters, _label_counters),
         _mapped(f"{run_dir}/slots", native.SLOT_SIZE * slots),
+        _mapped(f"{run_dir}/samples", native.samples_size(slots)),
     )
 
 
@@ -131,7 +126,14 @@ def _format_table(memory: native.Memory) -> None:
 
 def _counters_label() -> bytes:
     """What the counters' first page (COUNTERS_HEADER in counters.h) says of the rest: the names, in their order."""
-    return " ".join(("counters:", *native.COUNTER_NAMES, "zone:", *native.ZONE_COUNTER_NAMES, "\n")).encode()
+    names = (*native.COUNTER_NAMES, "parent:", *native.PARENT_NAMES, "row:", *native.ROW, "upstream:", *native.UPSTREAM)
+    return " ".join(("counters:", *names, "\n")).encode()
+
+
+def counters_mark(counters: native.Memory) -> str:
+    """What no other counters have: of the file that was made anew, another."""
+    at = len(_counters_label())
+    return bytes(memoryview(counters)[at : at + MARK]).hex()
 
 
 def _check_counters(memory: native.Memory) -> str | None:
@@ -141,7 +143,7 @@ def _check_counters(memory: native.Memory) -> str | None:
 
 
 def _label_counters(memory: native.Memory) -> None:
-    label = _counters_label()
+    label = _counters_label() + os.urandom(MARK)
     memoryview(memory)[: len(label)] = label
 
 

@@ -29,11 +29,12 @@ def worker_count(config: Config) -> int:
 @dataclass(frozen=True, slots=True)
 class Role:
     """What a slot is for: `body(worker, ready_fd, go_fd)` is what its children do, `raise_epoch` follows each holder's
-    end."""
+    end; `tell` hears of "hangs" and "restarts"."""
 
     name: str
     body: Callable[["Worker", int, int], int]
     raise_epoch: Callable[[], None] = lambda: None
+    tell: Callable[[str], None] = lambda _what: None
 
 
 class Worker:
@@ -121,7 +122,9 @@ class Worker:
     def _kill(self) -> None:
         if self.holder:
             why = "did not leave in time" if self.state in _ASKED else "was not ready in time"
-            why = "hangs" if self.state is State.SERVING else why
+            if self.state is State.SERVING:
+                why = "hangs"
+                self.role.tell(why)
             log(WARNING, f"{self.name} (pid {self.holder.pid}) {why}: SIGKILL")
             self.holder.send(signal.SIGKILL)
 
@@ -171,4 +174,5 @@ class Worker:
             )
         if child is self.holder and not asked:
             self.restarts += 1
+            self.role.tell("restarts")
             self._fallen = True

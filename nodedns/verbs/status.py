@@ -5,11 +5,15 @@ from typing import Any
 
 from nodedns import native
 from nodedns.config import ConfigError
+from nodedns.core.figures import HOWS, figures
+from nodedns.core.rows import DROPPED
+from nodedns.supervisor.memory import counters_mark
+from nodedns.supervisor.rows import load
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
 from nodedns.verbs.service import Service, find
 
-HITS = ("success", "denial", "failure")
+HITS = HOWS[:3]
 
 
 def status(source: Source, as_json: bool) -> int:
@@ -21,7 +25,7 @@ def status(source: Source, as_json: bool) -> int:
             raise
         print(json.dumps({"alive": False, "reason": str(error)}))
         return 1
-    report = collect(service, zone_names(source))
+    report = collect(service)
     print(json.dumps(report) if as_json else "\n".join(screen(report)))
     return 0 if report["alive"] and report["state"] in ("READY", "RELOADING") else 1
 
@@ -33,22 +37,35 @@ def zone_names(source: Source) -> list[str]:
         return []
 
 
-def collect(service: Service, zones: list[str]) -> dict[str, Any]:
+def collect(service: Service) -> dict[str, Any]:
     """status.json, and: alive, now (ms of CLOCK_BOOTTIME, as since), counters, zones by name, cache slots by state."""
     now = native.now()
     report = {"alive": service.alive, "now": now, **service.status}
     try:
         # The canary has a block too.
-        totals, rows = native.read_counters(service.map("counters"), len(service.status["workers"]) + 1)
+        counters, slots = service.map("counters"), len(service.status["workers"]) + 1
         memory, table = service.table()
     except FileNotFoundError:
         return report
-    report["counters"] = totals
-    report["zones"] = {name: row for name, row in zip(zones, rows, strict=False) if any(row.values())}
+    report["counters"] = native.read_counters(counters, slots) | native.read_parent(counters)
+    report["zones"] = zones = by_zone(service, counters, slots)
     report["cache"] = {"size": memory.size, **native.table_stats(table, now)}
-    report["hits"] = sum(row[kind] for row in rows for kind in HITS)
-    report["misses"] = sum(row["miss"] for row in rows)
+    report["hits"] = sum(row[kind] for row in zones.values() for kind in HITS)
+    report["misses"] = sum(row["miss"] for row in zones.values())
     return report
+
+
+def by_zone(service: Service, counters: native.Memory, slots: int) -> dict[str, dict[str, int]]:
+    """Answers of each zone that has given any, by where they came from (HOWS)."""
+    found: dict[str, dict[str, int]] = {}
+    for number, name in enumerate(load(f"{service.run_dir}/rows.json", counters_mark(counters)).rows):
+        if name is None or name[1] == DROPPED:
+            continue
+        row = figures(native.read_row(counters, slots, number), native.ROW)
+        zone = found.setdefault(name[1], dict.fromkeys(HOWS, 0))
+        for how, value in zip(HOWS, row["hows"], strict=True):
+            zone[how] += value
+    return {zone: row for zone, row in found.items() if any(row.values())}
 
 
 def screen(report: dict[str, Any]) -> list[str]:

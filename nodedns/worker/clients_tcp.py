@@ -32,8 +32,9 @@ def mapped(host: str) -> bytes:
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, clients: "Clients") -> None:
+    def __init__(self, clients: "Clients", listener: int) -> None:
         self.clients = clients
+        self.listener = listener  # which of our addresses it came to
         self.buffer = b""
         self.pending = 0
         self.stalled = False  # the client does not read
@@ -47,7 +48,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(UNREAD)
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host = transport.get_extra_info("peername")[0]
+        self.host, self.port = transport.get_extra_info("peername")[:2]
         self.peer = mapped(self.host)
         self.last = self.clients.loop.time()
         self.clients.accept(self)
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
             stop = at + 2 + int.from_bytes(buffer[at : at + 2])
             if at + 2 > end or stop > end:
                 break
-            found = self.clients.server.lookup(buffer[at + 2 : stop], self.peer)
+            found = self.clients.server.lookup(buffer[at + 2 : stop], self.peer, self.port, self.listener)
             at = stop
             self.asked = True
             self.last = self.clients.loop.time()
@@ -82,14 +83,14 @@ class Connection(asyncio.Protocol):
                     size += len(found)
             else:
                 self.pending += 1
-                key, zone, client = found
-                self.clients.forwarder.ask_tcp(key, zone, self.answerer(client))
+                key, zone, query = found
+                self.clients.forwarder.ask_tcp(key, zone, self.answerer(query))
         self.buffer = buffer[at:]
         if out:
             self.transport.write(b"".join(out))  # may call pause_writing
         return size >= UNREAD
 
-    def answerer(self, client: bytes) -> Answer:
+    def answerer(self, query: bytes) -> Answer:
         """What the forwarder calls with the entry of a miss."""
 
         def answer(entry: bytes) -> None:
@@ -97,7 +98,7 @@ class Connection(asyncio.Protocol):
             self.clients.answered()
             if self.transport.is_closing():
                 return
-            message = self.clients.server.render_tcp(entry, client, self.peer)
+            message = self.clients.server.render_tcp(entry, query)
             self.transport.write(len(message).to_bytes(2) + message)
             self.last = self.clients.loop.time()
             if self.buffer and self.pending == PENDING - 1:
@@ -147,10 +148,10 @@ class Clients:
         self.by_host: Counter[str] = Counter()
         self.idle: asyncio.Event | None = None  # while leaving
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Accepts on an inherited listening socket."""
+    async def listen(self, sock: socket.socket, number: int = 0) -> None:
+        """Accepts on an inherited listening socket, that of our address `number`."""
         sock.setblocking(False)
-        self.listeners.append(await self.loop.create_server(lambda: Connection(self), sock=sock))
+        self.listeners.append(await self.loop.create_server(lambda: Connection(self, number), sock=sock))
 
     def accept(self, connection: Connection) -> None:
         """Takes a connection in, or closes it: over a limit."""

@@ -9,14 +9,16 @@ import asyncio
 from random import SystemRandom
 
 from nodedns import native
-from nodedns.config import Config
 from nodedns.core import local, stale
 from nodedns.core.failures import Failures
 from nodedns.core.upstreams import BUDGET
 from nodedns.core.zones import FAILURE_TTL, policy, zone_tag
 from nodedns.worker.elsewhere import Elsewhere
 from nodedns.worker.follow import LEAST, follow
+from nodedns.worker.job import Job
+from nodedns.worker.meter import Meter
 from nodedns.worker.pace import Pace
+from nodedns.worker.patience import Patience
 from nodedns.worker.probes import Probes
 from nodedns.worker.question import NETWORK_ERROR, OTHER_ERROR, Answer, Carrier, Question, Transport
 from nodedns.worker.route import Route
@@ -30,15 +32,17 @@ FORGED = -1  # beside native's verdicts
 class Forwarder:
     """All questions in flight of one worker."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: native.Server, config: Config, seed: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: native.Server, job: Job, seed: int) -> None:
+        config = job.config
         self.loop = loop
         self.server = server
+        self.meter = Meter(server, job.rows)
         self.seed = seed
         self.chance = SystemRandom().random
         self.pace = Pace(loop)
         self.asking: dict[bytes, Question] = {}
         self.waiting: dict[float, dict[Question, None]] = {}  # by how long an attempt may take
-        self.impatient: dict[Question, None] = {}  # whose clients may get a stale answer, the longest waiting first
+        self.patience = Patience(self)
         self.elsewhere = Elsewhere(loop, server, self.found)
         self.alone = config.node.workers == 1
         self.transports: dict[object, Transport] = {}  # by kind, server and what TLS needs
@@ -87,9 +91,9 @@ class Forwarder:
             self.reject(question)
             return
         if route.stale.max:
-            self.impatient[question] = None
+            self.patience.waiting[question] = None
             if route.stale.immediate:
-                self.appease(question)
+                self.patience.appease(question)
         if self.alone or self.elsewhere.claim(question):
             self.attempt(question)
 
@@ -106,27 +110,7 @@ class Forwarder:
     def reject(self, question: Question) -> None:
         """Too many questions are in flight: nothing is asked, and the refusal is not kept."""
         self.server.add("rejected")
-        self.settle(question, self.stale_entry(question) or self.failure(question, REFUSED, OTHER_ERROR))
-
-    def appease(self, question: Question) -> None:
-        """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake."""
-        entry = self.stale_entry(question)
-        if entry is not None:
-            self.answer(question, entry)
-            question.refs, question.clients = [], []
-
-    def stale_entry(self, question: Question, positive: bool = False) -> bytes | None:
-        """What may be given in place of a failure; `positive`: in place of a denial. Counts whom it is given to.
-        What has expired is in the table again afterwards, for a while; what lives stands there as it was."""
-        found = self.server.stale(question.key) if self.routes[question.zone].stale.max else None
-        if found is None or (positive and stale.is_denial(found)):
-            return None
-        now = native.now()
-        if stale.is_over(found, now):
-            self.server.add("stale", len(question.refs) + len(question.clients))
-            found = stale.revived(found, now)
-            self.server.store(found)
-        return found
+        self.settle(question, self.patience.entry(question) or self.failure(question, REFUSED, OTHER_ERROR))
 
     def attempt(self, question: Question) -> None:
         """Asks the next upstream, or gives up."""
@@ -137,6 +121,8 @@ class Forwarder:
             self.give_up(question)
             return
         health = route.health
+        if health.down and len(health.down) == len(route.ways):
+            self.server.add("all_down")
         upstream = route.picker.pick(question.tried, self.chance(), health.down)
         if number == 0:
             question.attempts = route.hedged if health.is_quick(upstream) else route.attempts
@@ -167,11 +153,12 @@ class Forwarder:
             if carrier is not None:
                 upstream, since = question.sent_by(carrier)
                 route.health.heard(upstream, self.loop.time() - since)
+                self.meter.heard(route.rows[upstream], reply[3] & 15, self.loop.time() - since)
                 if stale.is_failure(entry) and stale.rcode(entry) in UNWILLING and self.cross(question, carrier):
                     return True
             if wanted.max:
                 worse = stale.is_failure(entry) or (wanted.prefer_positive and stale.is_denial(entry))
-                if worse and (better := self.stale_entry(question, stale.is_denial(entry))):
+                if worse and (better := self.patience.entry(question, stale.is_denial(entry))):
                     self.settle(question, better)
                     return True
                 entry = stale.kept(entry, wanted.max)
@@ -206,7 +193,9 @@ class Forwarder:
             return  # it has moved on
         question.ede = NETWORK_ERROR
         self.server.add("upstream_errors")
-        self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())
+        route, upstream = self.routes[question.zone], question.tried[-1]
+        self.meter.refused(route.rows[upstream])
+        route.health.silent(upstream, self.loop.time())
         question.waiting.pop(question, None)
         self.attempt(question)
 
@@ -214,7 +203,7 @@ class Forwarder:
         """No upstream answered: a stale answer or SERVFAIL, kept so that the same question does not ask them all again
         at once."""
         self.server.add("exhausted")
-        if old := self.stale_entry(question):
+        if old := self.patience.entry(question):
             self.settle(question, old)
         else:
             self.finish(question, self.failure(question, SERVFAIL, question.ede))
@@ -237,7 +226,7 @@ class Forwarder:
         """The question is in flight no more, and everyone who waits is answered."""
         del self.asking[question.key]
         self.routes[question.zone].flying -= 1
-        self.impatient.pop(question, None)
+        self.patience.waiting.pop(question, None)
         question.waiting.pop(question, None)
         question.release()
         self.answer(question, entry)
@@ -268,14 +257,10 @@ class Forwarder:
                 waiting.pop(question, None)
                 if self.asking.get(question.key) is question:
                     self.late(question)
-        while self.impatient:
-            question = next(iter(self.impatient))
-            if question.ends - BUDGET + stale.CLIENT_TIMER > now:
-                break
-            del self.impatient[question]
-            self.appease(question)
+        self.patience.tick(now)
         self.elsewhere.tick()
         self.probes.tick(now)
+        self.meter.tick(now, self.routes)
         for transport in tuple(self.transports.values()):
             transport.tick(now)
         self.flush()
@@ -288,7 +273,9 @@ class Forwarder:
             return
         hedged = len(question.tried) == 1 and question.attempts is route.hedged is not route.attempts
         self.server.add("hedged" if hedged else "upstream_timeouts")
-        self.routes[question.zone].health.silent(question.tried[-1], self.loop.time())
+        if not hedged:
+            self.meter.late(route.rows[question.tried[-1]])
+        route.health.silent(question.tried[-1], self.loop.time())
         if question.carrier is not None:
             question.carrier.silent(question)
         self.attempt(question)

@@ -33,15 +33,15 @@ class Loop:
         """The loop's life, from the first wake-up it can take to the last TCP client."""
         loop = asyncio.get_running_loop()
         self.leaving = asyncio.Event()
-        self.forwarder = Forwarder(loop, self.server, self.job.config, native.Table(self.job.table).seed)
+        self.forwarder = Forwarder(loop, self.server, self.job, native.Table(self.job.shared.table).seed)
         self.clients = Clients(loop, self.server, self.forwarder)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.leaving.set)
+        for order in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(order, self.leaving.set)
         loop.add_reader(self.job.life_fd, self.leaving.set)
         loop.add_reader(self.server.wake_fd, self.wake)
         loop.call_later(TICK, self.tick)
-        for listener in self.listeners:
-            await self.clients.listen(listener)
+        for number, listener in enumerate(self.listeners):
+            await self.clients.listen(listener, number)
         self.server.beat()  # who serves can be seen to hang
         ready()
         await self.leaving.wait()

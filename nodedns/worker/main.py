@@ -10,10 +10,12 @@ import os
 import select
 import socket
 import threading
+from array import array
 from dataclasses import astuple
 from ipaddress import ip_network
 
 from nodedns import native
+from nodedns.core.rows import DROPPED
 from nodedns.core.zones import wire_name, zone_tag
 from nodedns.worker.job import Job
 
@@ -32,11 +34,13 @@ def mapped_network(cidr: str) -> tuple[bytes, int]:
 
 def open_server(job: Job) -> native.Server:
     """The native server of this slot, predecessor's pending queries included."""
-    zones = job.config.zones
+    zones, listen = job.config.zones, job.config.node.listen
+    names = [*(zone.name for zone in zones), DROPPED]
+    rows = array("H", [job.rows.row(at, zone) for at, _ in zip(listen, job.udp, strict=False) for zone in names])
     return native.Server(
-        native.Table(job.table, writer=job.slot),
-        job.counters,
-        job.slots,
+        native.Table(job.shared.table, writer=job.slot),
+        job.shared.counters,
+        job.shared.slots,
         job.slot,
         job.udp,
         [mapped_network(cidr) for cidr in job.config.node.allow],
@@ -49,6 +53,9 @@ def open_server(job: Job) -> native.Server:
             for zone in zones
         ],
         job.config.node.rate_limit,
+        rows.tobytes(),
+        job.shared.samples,
+        job.shared.wires,
     )
 
 

@@ -34,7 +34,8 @@ class Probes:
     def tick(self, now: float) -> None:
         """Ends what nobody answers, begins what is due."""
         for question in [question for question in self.flying if question.ends <= now]:
-            del self.flying[question]
+            route, upstream = self.flying.pop(question)
+            self.forwarder.meter.unproved(route.rows[upstream])
             question.release()
         for row, route in enumerate(self.forwarder.routes):
             for upstream in route.health.due(now) if route.health.down else ():

@@ -21,13 +21,14 @@ class Route:
     """
 
     __slots__ = (
-        *("attempts", "flying", "health", "hedged", "kind", "most", "name", "picker", "policy", "servers", "stale"),
-        *("shapes", "streams", "ways"),
+        *("attempts", "flying", "health", "hedged", "kind", "most", "name", "picker", "policy", "rows", "servers"),
+        *("shapes", "stale", "streams", "ways"),
     )
 
     def __init__(self, zone: Zone, policy: Policy, forwarder: "Forwarder") -> None:
         self.name = zone.name
         self.servers = zone.forward
+        self.rows = [forwarder.meter.row(server) for server in zone.forward]
         self.policy = policy
         self.stale = zone.serve_stale
         self.most = zone.max_concurrent
@@ -58,23 +59,26 @@ def rows(forwarder: "Forwarder", attempts: tuple[tuple[float, int], ...]) -> tup
     return tuple((seconds, way, forwarder.waiting.setdefault(seconds, {})) for seconds, way in attempts)
 
 
-def transport(forwarder: "Forwarder", server: Endpoint, zone: Zone, kind: str) -> Transport:
-    """The one transport of a kind to a server, shared by zones. One over TLS is all there is to its server."""
+def transport(
+    forwarder: "Forwarder", server: Endpoint, zone: Zone, kind: str, name: Endpoint | None = None
+) -> Transport:
+    """The one transport of a kind to a server, shared by zones. One over TLS is all there is to its server. `name` is
+    what the server is counted as, when that is not itself."""
     kind = "tls" if server.tls else kind
     at = (kind, server, zone.tls if server.tls else None)
     if at not in forwarder.transports:
-        forwarder.transports[at] = make(forwarder, server, zone, kind)
+        forwarder.transports[at] = make(forwarder, server, zone, kind, forwarder.meter.row(name or server))
     return forwarder.transports[at]
 
 
-def make(forwarder: "Forwarder", server: Endpoint, zone: Zone, kind: str) -> Transport:
-    """A new one."""
+def make(forwarder: "Forwarder", server: Endpoint, zone: Zone, kind: str, row: int | None) -> Transport:
+    """A new one, counted in `row`."""
     if server.is_name:
-        return NamedUpstream(forwarder, server, lambda at: transport(forwarder, at, zone, kind))
+        return NamedUpstream(forwarder, server, lambda at: transport(forwarder, at, zone, kind, server))
     if kind == "udp":
-        return UdpUpstream(forwarder, server.address, server.port, zone.dns0x20)
+        return UdpUpstream(forwarder, server.address, server.port, row, zone.dns0x20)
     if kind == "tcp":
-        return TcpUpstream(forwarder, server.address, server.port)
+        return TcpUpstream(forwarder, server.address, server.port, row)
     from nodedns.worker.tls import TlsUpstream  # late: ssl is for those who use it (worker.lean)
 
-    return TlsUpstream(forwarder, server, zone.tls)
+    return TlsUpstream(forwarder, server, row, zone.tls)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nodedns import native
 from nodedns.worker.ids import free_id
+from nodedns.worker.meter import TCP
 from nodedns.worker.question import Question
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Stream(asyncio.Protocol):
         """Writes what is queued, in one piece (RFC 7766 8)."""
         if self.out and self.transport is not None and not self.dead:
             self.forwarder.server.add("upstream_tcp", len(self.out) // 2)
+            self.upstream.count(len(self.out) // 2)
             self.asked = self.forwarder.loop.time()
             self.transport.write(b"".join(self.out))
             self.out = []
@@ -98,6 +100,8 @@ class Stream(asyncio.Protocol):
 
     def fail(self) -> None:
         """Ends the stream and gives back its questions."""
+        if not self.dead:
+            self.forwarder.meter.opened(self.upstream.row, -1)
         self.dead = True
         self.upstream.streams.discard(self)
         self.upstream.retired.discard(self)
@@ -113,9 +117,12 @@ class TcpUpstream:
     """The transport to one endpoint."""
 
     stream = Stream
+    way = TCP
 
-    def __init__(self, forwarder: "Forwarder", address: str, port: int) -> None:
+    def __init__(self, forwarder: "Forwarder", address: str, port: int, row: int | None) -> None:
         self.forwarder = forwarder
+        self.row = row
+        self.fresh = 0  # streams opened since questions were last counted
         self.peer = (address, port)
         self.streams: set[Stream] = set()
         self.retired: set[Stream] = set()
@@ -130,10 +137,17 @@ class TcpUpstream:
             stream = self.open()
         stream.send(question)
 
+    def count(self, questions: int) -> None:
+        """Questions have left."""
+        fresh, self.fresh = min(self.fresh, questions), 0
+        self.forwarder.meter.sent(self.row, self.way, questions, fresh)
+
     def open(self) -> Stream:
         """A stream, connecting."""
         stream = self.stream(self)
         self.streams.add(stream)
+        self.fresh += 1
+        self.forwarder.meter.opened(self.row, 1)
         self.forwarder.server.add("upstream_connects")
         task = self.forwarder.loop.create_task(self.connect(stream))
         self.tasks.add(task)

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from nodedns.config import Endpoint, Tls
+from nodedns.worker.meter import TLS
 from nodedns.worker.question import say
 from nodedns.worker.tcp import CONNECT, Stream, TcpUpstream
 
@@ -64,9 +65,10 @@ class TlsUpstream(TcpUpstream):
     """The transport to one endpoint."""
 
     stream = TlsStream
+    way = TLS
 
-    def __init__(self, forwarder: "Forwarder", server: Endpoint, tls: Tls) -> None:
-        super().__init__(forwarder, server.address, server.port)
+    def __init__(self, forwarder: "Forwarder", server: Endpoint, row: int | None, tls: Tls) -> None:
+        super().__init__(forwarder, server.address, server.port, row)
         self.name = server.server_name or tls.server_name or server.address
         self.context = context(server, tls)
         self.complained = ""

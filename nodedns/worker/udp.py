@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nodedns import native
 from nodedns.worker.ids import free_id, random_id
+from nodedns.worker.meter import UDP
 from nodedns.worker.question import Question
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ class Port:
 class UdpUpstream:
     """The transport to one endpoint."""
 
-    def __init__(self, forwarder: "Forwarder", address: str, port: int, mix: bool = False) -> None:
+    def __init__(self, forwarder: "Forwarder", address: str, port: int, row: int | None, mix: bool = False) -> None:
         self.forwarder = forwarder
+        self.row = row
+        self.fresh = 0  # sockets opened since questions were last counted
         self.peer = (address, port)
         self.mix = mix  # upper and lower case at random
         self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -107,6 +110,8 @@ class UdpUpstream:
             return None
         port = Port(sock)
         self.ports.append(port)
+        self.fresh += 1
+        self.forwarder.meter.opened(self.row, 1)
         self.forwarder.loop.add_reader(sock.fileno(), self.readable, port)
         return port
 
@@ -124,6 +129,8 @@ class UdpUpstream:
             return
         out, port.out = port.out, []
         self.forwarder.server.add("upstream_udp", len(out))
+        fresh, self.fresh = min(self.fresh, len(out)), 0
+        self.forwarder.meter.sent(self.row, UDP, len(out), fresh)
         try:
             for start in range(0, len(out), BATCH):
                 native.udp_send(port.sock.fileno(), out[start : start + BATCH])
@@ -166,6 +173,7 @@ class UdpUpstream:
 
     def shut(self, port: Port) -> None:
         """Closes one socket."""
+        self.forwarder.meter.opened(self.row, -1)
         self.forwarder.loop.remove_reader(port.sock.fileno())
         port.sock.close()
 

@@ -12,7 +12,14 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "sanitized"
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 # Not test_differential: the fuzz targets send more through the same functions, under the same sanitizers and in C.
-TESTS = ("test_query.py", "test_reply.py", "test_reply_refused.py", "test_render.py", "test_table.py")
+TESTS = (
+    "test_query.py",
+    "test_reply.py",
+    "test_reply_refused.py",
+    "test_render.py",
+    "test_table.py",
+    "test_counters.py",
+)
 
 
 def libasan() -> str | None:

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nodedns import config, native
+from nodedns.core.rows import Rows
 from nodedns.worker.clients_tcp import Clients
 from nodedns.worker.forward import Forwarder
-from nodedns.worker.job import Job
+from nodedns.worker.job import Job, Shared
 from nodedns.worker.main import open_server
 
 SEED = 2308
@@ -35,10 +36,11 @@ class Inside:
         native.table_format(table, SEED)
         self.counters_file = shared(home / "counters", native.counters_size(1))
         slots = shared(home / "slots", native.SLOT_SIZE)
-        job = Job(0, config.parse(text), table, self.counters_file, slots, (), (), -1, -1, -1)
+        memories = Shared(table, self.counters_file, slots, shared(home / "samples", native.samples_size(1)))
+        job = Job(0, config.parse(text), memories, (), (), -1, -1, -1, Rows())
         self.loop = asyncio.get_running_loop()
         self.server = open_server(job)
-        self.forwarder = Forwarder(self.loop, self.server, job.config, SEED)
+        self.forwarder = Forwarder(self.loop, self.server, job, SEED)
         self.clients = Clients(self.loop, self.server, self.forwarder)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
@@ -46,7 +48,7 @@ class Inside:
 
     def counters(self) -> dict[str, int]:
         """Totals."""
-        return native.read_counters(self.counters_file, 1)[0]
+        return native.read_counters(self.counters_file, 1)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client's connection, ended with the block."""

@@ -14,6 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from nodedns import native
+from nodedns.core.figures import Figures, figures
+from nodedns.supervisor.memory import counters_mark
+from nodedns.supervisor.rows import load
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +185,14 @@ class Service:
 
     def counters(self) -> dict[str, int]:
         """Totals of all slots, the canary's included."""
-        return native.read_counters(self.map("counters"), self.workers + 1)[0]
+        return native.read_counters(self.map("counters"), self.workers + 1)
+
+    def rows(self, zone: str = ".") -> list[Figures]:
+        """What is counted of a zone, one for each address and zone of that name."""
+        counters = self.map("counters")
+        names = load(f"{self.run_dir}/rows.json", counters_mark(counters)).rows
+        numbers = [number for number, name in enumerate(names) if name and name[1] == zone]
+        return [figures(native.read_row(counters, self.workers + 1, number), native.ROW) for number in numbers]
 
     def reload(self) -> dict[str, Any]:
         """SIGHUP; the verdict in status.json."""

@@ -28,7 +28,7 @@ def served_by(service: Service, before: list[int]) -> int:
 def received(service: Service) -> list[int]:
     """UDP queries received by each slot so far: totals over one slot more, less those before it."""
     counters = service.map("counters")
-    sums = [native.read_counters(counters, slots)[0]["received"] for slots in range(1, service.workers + 1)]
+    sums = [native.read_counters(counters, slots)["received"] for slots in range(1, service.workers + 1)]
     return [total - (sums[slot - 1] if slot else 0) for slot, total in enumerate(sums)]
 
 

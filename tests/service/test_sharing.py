@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nodedns import native
+from nodedns.core.figures import HOWS
 from tests.service.load import Query, wire
 from tests.service.scripted import Asked, Scripted
 from tests.service.service import DEADLINE, Authority, Service
@@ -147,12 +147,11 @@ def test_prefetch(tmp_path: Path, upstream: Fickle) -> None:
         hammer(service, 1.0)
         upstream.mood = "moved"
         assert hammer(service, 4.0)[-1] == "192.0.2.99"
-        rows = native.read_counters(service.map("counters"), service.workers + 1)[1]
-        counters = service.counters()
-        print(
-            f"prefetched {counters['prefetched']}, asked {len(upstream.asked)}, misses {sum(r['miss'] for r in rows)}"
-        )
-        assert sum(row["miss"] for row in rows) == 1
+        counters, (row,) = service.counters(), service.rows()
+        misses = row["hows"][HOWS.index("miss")]
+        print(f"prefetched {counters['prefetched']}, asked {len(upstream.asked)}, misses {misses}")
+        assert misses == 1
+        assert row["prefetched"] == (counters["prefetched"],)
         assert counters["prefetched"] == len(upstream.asked) - 1
         assert 2 <= counters["prefetched"] <= 25  # at the earliest 0.2 s after the last
 

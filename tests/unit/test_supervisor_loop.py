@@ -53,6 +53,8 @@ def test_start_and_ordered_stop(config: Config, tmp_path: Path, monkeypatch: pyt
                 "cache",
                 "counters",
                 "lock",
+                "rows.json",
+                "samples",
                 "slots",
                 "status.json",
             ]

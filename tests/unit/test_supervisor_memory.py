@@ -118,13 +118,15 @@ def test_directory_that_others_could_use_is_refused(spoil: Callable[[str], None]
 
 
 def test_files_are_whole_private_and_not_open(run_dir: str) -> None:
-    """Three files of the sizes the config and the build give, every page allocated, mapped and not open."""
+    """Files of the sizes the config and the build give, every page allocated, mapped and not open."""
     before = os.listdir("/proc/self/fd")
     shared = memory.map_all(run_dir, SIZE, SLOTS)
     assert os.listdir("/proc/self/fd") == before
     sizes = {"cache": SIZE, "counters": native.counters_size(SLOTS), "slots": native.SLOT_SIZE * SLOTS}
+    sizes["samples"] = native.samples_size(SLOTS)
     assert {name: os.stat(f"{run_dir}/{name}").st_size for name in os.listdir(run_dir)} == sizes
-    assert [shared.table.size, shared.counters.size, shared.slots.size] == list(sizes.values())
+    mapped = (shared.table, shared.counters, shared.slots, shared.samples)
+    assert [one.size for one in mapped] == list(sizes.values())
     for name, size in sizes.items():
         found = os.stat(f"{run_dir}/{name}")
         assert stat.S_IMODE(found.st_mode) == 0o600
