@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
 TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2 knot knot-dnsutils ldnsutils musl-tools \
-	prometheus
+	prometheus zsh fish groff-base
 BENCH := $(TEST) unbound
 DEB := git debhelper dh-python pybuild-plugin-pyproject python3-all-dev python3-setuptools lintian
 NODE := $(TEST) $(DEB) mmdebstrap
@@ -47,6 +47,9 @@ has-knot-dnsutils = command -v kdig
 has-ldnsutils = command -v drill
 has-musl-tools = command -v musl-gcc
 has-prometheus = command -v prometheus && command -v promtool
+has-zsh = command -v zsh
+has-fish = command -v fish
+has-groff-base = command -v groff
 has-unbound = test -x /usr/sbin/unbound
 
 # Root installs what is missing; anyone else is told how. A fresh image has no package lists, an old one stale lists.

@@ -205,7 +205,7 @@ def _read_table(table: dict[str, Any], base: str, where: str, problems: list[Pro
 
 def _elsewhere(key: str) -> str:
     homes = [path.rpartition(".")[0] for path in KEYS if path.endswith(f".{key}")]
-    return f"it belongs to {homes[0]}" if homes else ""
+    return f"it belongs to {homes[0]}" if homes else "misspelt, or a key of a later version"
 
 
 def _value(path: str, value: object, where: str, problems: list[Problem]) -> object:

@@ -37,8 +37,9 @@ def unharmed(load: Load, slowest: float = 1.0, lost: int = 0) -> None:
 
 def rules(node: Node) -> dict[str, list[str]]:
     """The rules of each chain, without handles and counters; chains that have none do not count."""
-    found: dict[str, list[str]] = {"legacy": re.sub(r"^#.*$|\[\d+:\d+\]", "", node.run("iptables-legacy-save")).split()}
-    for item in json.loads(node.run("nft", "-j", "-s", "list", "ruleset"))["nftables"]:
+    legacy = node.outside("node", "iptables-legacy-save")
+    found: dict[str, list[str]] = {"legacy": re.sub(r"^#.*$|\[\d+:\d+\]", "", legacy).split()}
+    for item in json.loads(node.outside("node", "nft", "-j", "-s", "list", "ruleset"))["nftables"]:
         if rule := item.get("rule"):
             text = json.dumps([part for part in rule["expr"] if "counter" not in part])
             found.setdefault(f"{rule['family']} {rule['table']} {rule['chain']}", []).append(text)
@@ -47,7 +48,7 @@ def rules(node: Node) -> dict[str, list[str]]:
 
 def links(node: Node) -> list[tuple[str, str, list[str]]]:
     """Names, aliases and addresses of all links."""
-    found = json.loads(node.run("ip", "-j", "-d", "address"))
+    found = json.loads(node.outside("node", "ip", "-j", "-d", "address"))
     return sorted(
         (
             one["ifname"],
