@@ -51,6 +51,7 @@ REQUESTS, RESPONSES = "coredns_dns_requests_total", "coredns_dns_responses_total
 DURATION, PROXY = "coredns_dns_request_duration_seconds", "coredns_proxy_request_duration_seconds"
 HITS, MISSES = rate("coredns_cache_hits_total"), rate("coredns_cache_misses_total")
 SERVFAIL = rate(RESPONSES, labels=',rcode="SERVFAIL"')
+UNUSED = ',state!="unused"'
 NEVER = 1e9
 """An alarm that no value reaches: the number stays green."""
 
@@ -133,7 +134,14 @@ ROWS: dict[str, list[Panel]] = {
             "Per second.",
             stacked=True,
         ),
-        Panel("Slots", 6, "short", [(f"sum by (state) ({of('nodedns_cache_slots')})", "{{state}}")], "", stacked=True),
+        Panel(
+            "Entries",
+            6,
+            "short",
+            [(f"sum by (state) ({of('nodedns_cache_slots', UNUSED)})", "{{state}}")],
+            "What the shared table holds.",
+            stacked=True,
+        ),
         Panel("Evictions", 6, "reqps", [(rate("nodedns_cache_evictions_total"), "live entries")], "It is too small."),
         Panel(
             "Saved and stretched",
