@@ -34,9 +34,10 @@ TYPE_NAMES: Final[tuple[str, ...]]  # of a row's types; the last is "other"
 ROW: Final[dict[str, tuple[int, int]]]  # offset and length of each field of a row, in u64
 UPSTREAM: Final[dict[str, tuple[int, int]]]
 
-Sample = tuple[int, int, int, int, int, int, int, int, int, bytes, int, bytes, int, int, bytes]
+Sample = tuple[int, int, int, int, int, int, int, int, int, bytes, int, bytes, int, int, bytes, int, int, int, int, int]
 """(when and duration in ns, weight, row, size in octets, rcode, how, proto, flags, client's address (16 octets, v4
-mapped), port, name as it was asked in wire form, type, counter, answer or b""); see samples.h and struct note."""
+mapped), port, name as it was asked in wire form, type, counter, answer or b"", the answer's id, its bits (the second
+word of its header), class, octets the client can take over UDP, octets of the query); see samples.h, struct note."""
 
 class Memory:
     """A shared mapping that outlives its descriptor and is inherited by fork. Supports the buffer protocol."""

@@ -68,7 +68,7 @@
     X(tcp_refused, "TCP connections closed at once: over a limit, or not in `allow`")                  \
     X(tcp_idle, "TCP connections closed for idleness")
 
-/* The parent's own, in its block: they outlive it, as the workers' outlive them. */
+/* The parent's own and the monitor's, in one block: they outlive them, as the workers' outlive theirs. */
 #define PARENT_COUNTERS(X)                                                                             \
     X(starts, "starts of the service")                                                                 \
     X(restarts, "workers that died or hung and were started again")                                    \
@@ -84,7 +84,11 @@
     X(error_iptables_lock, "changes of the rules that did not get the lock")                           \
     X(error_interface_add, "changes of the link that failed")                                          \
     X(error_interface_check, "looks at the link that failed")                                          \
-    X(error_configmap, "looks at the ConfigMap that failed")
+    X(error_configmap, "looks at the ConfigMap that failed")                                           \
+    X(querylog_lines, "lines of the query log")                                                        \
+    X(querylog_dropped, "answers that should be in it: over `log.rate`, or the reader too slow")       \
+    X(dnstap_sent, "messages that dnstap's receiver took")                                            \
+    X(dnstap_dropped, "messages that it did not take in time")
 
 /* The types CoreDNS names in its `type` label; what is none of them is "other", which comes last. */
 #define TYPES(X)                                                                                       \

@@ -6,10 +6,10 @@ static PyObject *tuple_of(const struct sample *x, const uint8_t *wire)
     const struct note *n = &x->note;
     const uint8_t *end = x->question + x->question_len;
     size_t name = x->question_len >= 5 ? x->question_len - 4u : 0;
-    unsigned type = name ? (unsigned)(end[-4] << 8 | end[-3]) : 0;
-    return Py_BuildValue("KKIHHBBBBy#Hy#IIy#", (unsigned long long)x->when, (unsigned long long)x->duration, x->weight, n->row, x->size, n->rcode,
+    unsigned type = name ? (unsigned)(end[-4] << 8 | end[-3]) : 0, class = name ? (unsigned)(end[-2] << 8 | end[-1]) : 0;
+    return Py_BuildValue("KKIHHBBBBy#Hy#IIy#HHIHH", (unsigned long long)x->when, (unsigned long long)x->duration, x->weight, n->row, x->size, n->rcode,
                          n->how, n->proto, n->flags, x->client, (Py_ssize_t)sizeof x->client, x->port, x->question, (Py_ssize_t)name, type,
-                         (unsigned)n->counter, wire, (Py_ssize_t)(wire ? x->wire_len : 0));
+                         (unsigned)n->counter, wire, (Py_ssize_t)(wire ? x->wire_len : 0), x->id, x->bits, class, x->udp_size, n->request);
 }
 
 /* read_samples(samples, wires, ring, since, limit) -> (next, list) */

@@ -26,6 +26,9 @@ void sample_put(struct sampler *s, const struct note *n, const struct client *c,
     item->weight = weight;
     item->size = (uint16_t)size;
     item->wire_len = s->wire && size <= SAMPLE_WIRE ? (uint16_t)size : 0;
+    item->id = size >= WIRE_HEADER ? (uint16_t)(wire[0] << 8 | wire[1]) : 0;
+    item->bits = size >= WIRE_HEADER ? (uint16_t)(wire[2] << 8 | wire[3]) : 0;
+    item->udp_size = c->udp_size;
     item->note = *n;
     item->port = port;
     memcpy(item->client, client, sizeof item->client);

@@ -28,6 +28,8 @@ struct sample {
     uint32_t weight;    /* answers it stands for */
     uint16_t size;      /* octets of the answer */
     uint16_t wire_len;  /* octets of it in `wires`; 0: none */
+    uint16_t id, bits;  /* the answer's first two words (RFC 1035 4.1.1) */
+    uint16_t udp_size;  /* struct client's */
     struct note note;
     uint16_t port;
     uint8_t client[16]; /* address, v4 mapped */

@@ -141,7 +141,9 @@ def test_samples(one: One) -> None:
     after, found = native.read_samples(one.samples, one.wires, 0, 0, 10)
     assert after == len(found)
     assert sum(sample[2] for sample in found) == 3  # weights
-    for when, _took, _weight, row, size, rcode, how, proto, _flags, client, port, name, qtype, _counter, wire in found:
+    for when, _took, _weight, row, size, rcode, how, proto, _flags, client, port, name, qtype, _counter, *rest in found:
+        wire, id_, bits, qclass, most, request = rest
+        assert (id_.to_bytes(2) + bits.to_bytes(2), qclass, most, request) == (wire[:4], 1, 512, len(packets[0]))
         assert (row, rcode, HOWS[how], proto, qtype) == (ROW, 3, "failure", 0, 1)
         assert (client[12:], port) == (socket.inet_aton("127.0.0.1"), one.client[1])
         assert name in (b"\x01A\x04test\0", b"\x01a\x04TEST\0", b"\x01a\x04test\0")
