@@ -42,35 +42,37 @@ unsigned size_bucket(uint64_t octets)
     return bucket;
 }
 
+static inline void add(struct journal *j, struct staging *s, struct counter_block *b, size_t index, uint64_t n)
+{
+    if (j)
+        journal_add(j, s, b, (unsigned)index, n);
+    else
+        counter_add(b, (unsigned)index, n);
+}
+
 void count_answer(struct journal *j, struct staging *s, struct counter_block *b, const struct note *n, uint64_t octets, uint64_t ns)
 {
-    struct { unsigned index; uint64_t n; } add[ANSWER_ITEMS];
-    unsigned k = 0;
-#define ADD(at, by) add[k].index = (unsigned)(at), add[k++].n = (by)
-    ADD(C_answers, 1);
+    add(j, s, b, C_answers, 1);
     if (n->counter < COUNTER_COUNT)
-        ADD(n->counter, 1);
-    if (n->row < ROWS) {
-        unsigned proto = n->proto < PROTOS ? n->proto : 0;
-        ADD(ROW_AT(n->row, requests) + proto * TYPE_CLASSES + (n->type < TYPE_CLASSES ? n->type : T_other), 1);
-        ADD(ROW_AT(n->row, rcodes) + (n->rcode < RCODES ? n->rcode : RCODES - 2), 1);
-        ADD(ROW_AT(n->row, durations) + duration_bucket(ns), 1);
-        ADD(ROW_AT(n->row, duration_ns), ns);
-        ADD(ROW_AT(n->row, request_sizes) + proto * SIZES + size_bucket(n->request), 1);
-        ADD(ROW_AT(n->row, request_octets) + proto, n->request);
-        ADD(ROW_AT(n->row, response_sizes) + proto * SIZES + size_bucket(octets), 1);
-        ADD(ROW_AT(n->row, response_octets) + proto, octets);
-        if (n->how < HOWS) /* never together with a counter of its own, so ANSWER_ITEMS hold */
-            ADD(ROW_AT(n->row, hows) + n->how, 1);
-        if (n->flags & NOTE_DO)
-            ADD(ROW_AT(n->row, dnssec_ok), 1);
-        if (n->flags & NOTE_STALE)
-            ADD(ROW_AT(n->row, stale), 1);
-    }
+        add(j, s, b, n->counter, 1);
+    if (n->row >= ROWS)
+        return;
+    size_t row = ROW_AT(n->row, requests);
+    unsigned proto = n->proto < PROTOS ? n->proto : 0;
+#define ADD(field, at, by) add(j, s, b, row + offsetof(struct row_shape, field) / 8 + (at), (by))
+    ADD(requests, proto * TYPE_CLASSES + (n->type < TYPE_CLASSES ? n->type : T_other), 1);
+    ADD(rcodes, n->rcode < RCODES ? n->rcode : RCODES - 2u, 1);
+    ADD(durations, duration_bucket(ns), 1);
+    ADD(duration_ns, 0, ns);
+    ADD(request_sizes, proto * SIZES + size_bucket(n->request), 1);
+    ADD(request_octets, proto, n->request);
+    ADD(response_sizes, proto * SIZES + size_bucket(octets), 1);
+    ADD(response_octets, proto, octets);
+    if (n->how < HOWS) /* never together with a counter of its own, so ANSWER_ITEMS hold */
+        ADD(hows, n->how, 1);
+    if (n->flags & NOTE_DO)
+        ADD(dnssec_ok, 0, 1);
+    if (n->flags & NOTE_STALE)
+        ADD(stale, 0, 1);
 #undef ADD
-    for (unsigned i = 0; i < k; i++)
-        if (j)
-            journal_add(j, s, b, add[i].index, add[i].n);
-        else
-            counter_add(b, add[i].index, add[i].n);
 }

@@ -12,19 +12,6 @@ struct counter_block *counters_block(void *base, unsigned slot, int miss)
 
 _Atomic uint64_t *counters_parent(void *base) { return (_Atomic uint64_t *)(void *)((char *)base + COUNTERS_HEADER); }
 
-void journal_add(struct journal *j, struct staging *s, const struct counter_block *b, unsigned index, uint64_t n)
-{
-    unsigned at = s->place[index];
-    if (at < j->count && j->item[at].index == index) {
-        j->item[at].value += n;
-        return;
-    }
-    at = j->count++;
-    s->place[index] = (uint16_t)at;
-    j->item[at].index = index;
-    j->item[at].value = atomic_load_explicit(&b->value[index], memory_order_relaxed) + n;
-}
-
 /* The fences order stores for a later reader of a dead process's memory: the compiler must not move them, the CPU retires them
  * in program order before the process can be reaped. */
 void journal_store(struct journal *j, struct counter_block *b)
