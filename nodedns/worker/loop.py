@@ -13,7 +13,10 @@ from nodedns.worker.job import Job
 
 DRAIN = 256  # misses a turn: enough to fill four sendmmsg batches, few enough that replies are read in between
 TICK = 0.1  # seconds; attempts last 1 s and more, so a tenth is precise enough, and ten wake-ups a second cost nothing
-LEAVE = 0.5  # seconds a leaving worker gives its TCP clients; UDP queries need none, their successor answers them
+LEAVE = 0.5  # seconds a leaving worker gives its TCP clients
+# Seconds it then gives misses in hand, while new queries wait in the sockets. A successor of this build answers what is
+# left (slot.h), one of another build cannot read it: an upgrade must not cost what kube-dns answers within a moment.
+FINISH = 0.05
 
 
 class Loop:
@@ -24,12 +27,13 @@ class Loop:
         self.server = server
         self.listeners = listeners
 
-    def run(self, ready: Callable[[], object]) -> None:
-        """Runs until SIGTERM or the end of the parent; calls `ready` once it answers."""
+    def run(self, ready: Callable[[], object], still: Callable[[], object]) -> None:
+        """Runs until SIGTERM or the end of the parent; calls `ready` once it answers, and when it leaves `still`, which
+        ends the hit thread."""
         with asyncio.Runner() as runner:
-            runner.run(self.main(ready))
+            runner.run(self.main(ready, still))
 
-    async def main(self, ready: Callable[[], object]) -> None:
+    async def main(self, ready: Callable[[], object], still: Callable[[], object]) -> None:
         """The loop's life, from the first wake-up it can take to the last TCP client."""
         loop = asyncio.get_running_loop()
         self.leaving = asyncio.Event()
@@ -47,6 +51,11 @@ class Loop:
         await self.leaving.wait()
         loop.remove_reader(self.job.life_fd)
         await self.clients.leave(LEAVE)
+        still()
+        self.drain()
+        ends = loop.time() + FINISH
+        while self.forwarder.asking and loop.time() < ends:
+            await asyncio.sleep(FINISH / 50)
         self.forwarder.close()
 
     def wake(self) -> None:

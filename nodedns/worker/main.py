@@ -94,7 +94,10 @@ def run(job: Job) -> int:
 
     gc.freeze()  # what stands now lives as long as the worker: collections need not walk it
     listeners = [socket.socket(fileno=fd) for fd in job.tcp]
-    Loop(job, server, listeners).run(lambda: os.write(job.ready_fd, SERVING))
-    server.stop()
-    hits.join()
+
+    def still() -> None:
+        server.stop()
+        hits.join()
+
+    Loop(job, server, listeners).run(lambda: os.write(job.ready_fd, SERVING), still)
     return 0

@@ -134,3 +134,17 @@ def test_a_hung_worker_is_replaced(service: Service) -> None:
     assert took < 2
     assert verdict["lost"] == verdict["wrong"] == 0
     assert verdict["slowest"] < 2
+
+
+def test_a_stop_answers_what_was_taken(tmp_path: Path, authority: Authority) -> None:
+    """Under a load of misses alone: what a worker has received it has answered when it is gone, since its successor may
+    be of a build that cannot read what it leaves behind."""
+    with Service(tmp_path, authority.port) as service:
+        counters = service.map("counters")
+        with Load(service.port, 5000, unique=1):
+            service.await_(lambda: service.counters()["answers"] > 1000, "under load")
+            service.process.terminate()
+            service.process.wait()
+        totals = native.read_counters(counters, service.workers + 1)
+    print(f"received {totals['received']}, answered {totals['answers']}")
+    assert totals["answers"] >= totals["received"]
