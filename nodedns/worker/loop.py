@@ -54,7 +54,7 @@ class Loop:
         still()
         self.drain()
         ends = loop.time() + FINISH
-        while self.forwarder.asking and loop.time() < ends:
+        while self.forwarder.asking and loop.time() < ends:  # noqa: ASYNC110 (a question has many ways to end)
             await asyncio.sleep(FINISH / 50)
         self.forwarder.close()
 
