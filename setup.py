@@ -30,6 +30,7 @@ SOURCES = [
     "pystore",
     "pyopen",
     "pycounters",
+    "pyslots",
     "pyupstream",
     "pysamples",
 ]

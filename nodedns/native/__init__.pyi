@@ -187,6 +187,9 @@ def counters_size(slots: int) -> int: ...
 def read_counters(memory: Memory, slots: int) -> dict[str, int]:
     """Totals over all blocks."""
 
+def read_slot(memory: Memory, slot: int) -> tuple[dict[str, int], dict[str, int]]:
+    """One worker slot's own: of its hit thread (hits and refusals over UDP), and of its miss loop (all else)."""
+
 def read_row(memory: Memory, slots: int, row: int) -> bytes:
     """The sums of a row, u64 as ROW says."""
 

@@ -42,6 +42,8 @@ int counter_index(const char *name)
     return -1;
 }
 
+const char *counter_name(unsigned index) { return NAMES[index]; }
+
 static uint64_t total(struct memory *m, unsigned slots, unsigned index)
 {
     uint64_t sum = 0;
@@ -186,24 +188,6 @@ static PyObject *py_read_parent(PyObject *self, PyObject *o)
     return row;
 }
 
-static PyObject *py_read_beats(PyObject *self, PyObject *args)
-{
-    (void)self;
-    unsigned slots;
-    struct memory *m = counters_of(args, &slots);
-    PyObject *list = m ? PyList_New(0) : NULL;
-    for (unsigned slot = 0; list && slot < slots; slot++) {
-        unsigned long long beat[2];
-        for (int lane = LANE_HIT; lane <= LANE_MISS; lane++)
-            beat[lane] = atomic_load_explicit(&counters_block(m->base, slot, lane)->beat, memory_order_relaxed);
-        PyObject *pair = Py_BuildValue("KK", beat[LANE_HIT], beat[LANE_MISS]);
-        if (!pair || PyList_Append(list, pair) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(pair);
-    }
-    return list;
-}
-
 static PyObject *py_counters_size(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -285,7 +269,6 @@ static PyMethodDef counter_functions[] = {{"counters_size", py_counters_size, ME
                                           {"count_parent", py_count_parent, METH_VARARGS, NULL},
                                           {"clear_row", py_clear_row, METH_VARARGS, NULL},
                                           {"clear_upstream", py_clear_upstream, METH_VARARGS, NULL},
-                                          {"read_beats", py_read_beats, METH_VARARGS, NULL},
                                           {"table_stats", py_table_stats, METH_VARARGS, NULL},
                                           {NULL, NULL, 0, NULL}};
 

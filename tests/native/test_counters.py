@@ -102,6 +102,15 @@ def test_a_hit_is_counted_in_its_row(one: One) -> None:
     assert native.read_counters(one.counters, 1)["answers"] == 1
 
 
+def test_a_slot_of_its_own(one: One) -> None:
+    """Its two threads apart: a hit over UDP is the one's, an answer over TCP the other's."""
+    one.ask(query("a.test."), query("a.test."))
+    one.server.lookup(query("a.test."), PEER, 1, 0)
+    hit, miss = native.read_slot(one.counters, 0)
+    assert tuple(hit) == tuple(miss) == native.COUNTER_NAMES
+    assert (hit["answers"], hit["received"], miss["answers"], miss["received"]) == (2, 2, 1, 0)
+
+
 def test_what_no_zone_takes(one: One) -> None:
     """Malformed, and a name under invalid.: the row of what was dropped."""
     one.ask(query("a.test.")[:-3], query("x.invalid."))
@@ -203,6 +212,8 @@ def test_bounds(one: One) -> None:
         lambda: one.server.count_upstream(native.UPSTREAMS, 0),
         lambda: one.server.count_upstream(0, 1 << 20),
         lambda: native.read_row(one.counters, 1, native.ROWS),
+        lambda: native.read_slot(one.counters, 1),
+        lambda: native.read_slot(one.counters, 1 << 30),
         lambda: native.read_upstream(one.counters, 1, native.UPSTREAMS),
         lambda: native.read_samples(one.samples, None, 2, 0, 1),
         lambda: one.server.lookup(b"", b"short", 0, 0),
