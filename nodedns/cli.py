@@ -122,6 +122,9 @@ def cache(words: Sequence[str]) -> int:
     parser.add_argument("name", nargs="?", help="of get")
     parser.add_argument("type", nargs="?", help="of get; default: every type cached")
     parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument(
+        "--stale", action="store_true", help="also what has expired and may be given when no server answers"
+    )
     options = parser.parse_intermixed_args(words)
     if (options.action == "get") != (options.name is not None):
         parser.error("get takes a NAME, dump and flush take none")
@@ -129,8 +132,8 @@ def cache(words: Sequence[str]) -> int:
 
     source = _source(options)
     if options.action == "get":
-        return get(source, options.name, options.type, options.json)
-    return dump(source, options.json) if options.action == "dump" else flush(source)
+        return get(source, options.name, options.type, options.json, options.stale)
+    return dump(source, options.json, options.stale) if options.action == "dump" else flush(source)
 
 
 def doctor(words: Sequence[str]) -> int:

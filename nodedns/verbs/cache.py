@@ -22,11 +22,15 @@ from nodedns.verbs.service import Service, find
 from nodedns.verbs.status import zone_names
 
 KINDS = {native.SUCCESS: "answer", native.DENIAL: "denial", native.FAILURE: "failure"}
-COLUMNS = ("name", "type", "flags", "kind", "rcode", "ttl", "hits", "zone")
+COLUMNS = ("name", "type", "flags", "kind", "rcode", "ttl", "hits", "zone", "state", "stale_ttl")
+FRESH, STALE, EXPIRED = "fresh", "stale", "expired"
+"""States: what a server said; what had expired and is given again, since no server answers; what has expired, and is
+given when no server answers."""
 
 
 class Row(NamedTuple):
-    """A live entry. `name` in wire form; `hits` since it was stored, 255 or fewer; `ttl` seconds are left."""
+    """An entry. `name` in wire form; `hits` since it was stored, 255 or fewer; `ttl` seconds are left, and `stale_ttl`
+    until it is of no use even if no server answers."""
 
     name: bytes
     type: int
@@ -34,10 +38,13 @@ class Row(NamedTuple):
     entry: Entry
     hits: int
     ttl: int
+    state: str
+    stale_ttl: int
 
 
-def rows(service: Service) -> Iterator[Row]:
-    """Every live entry, in the order of the table. What is damaged is left out: to a worker it is a miss."""
+def rows(service: Service, stale: bool) -> Iterator[Row]:
+    """Every live entry, in the order of the table; with `stale`, those too that have expired and may still be given.
+    What is damaged is left out: to a worker it is a miss."""
     _, table = service.table()
     now, flushed = native.now(), service.flushed()
     for index in range(table.slots):
@@ -47,11 +54,16 @@ def rows(service: Service) -> Iterator[Row]:
         blob, hits = found
         entry = Entry.unpack(blob)
         length = plain_length(entry.wire, HEADER)
-        if length != entry.question_len - 4 or entry.expires <= now or entry.inserted <= flushed:
+        usable = entry.stale_until if entry.kind != native.FAILURE and entry.stale_until > entry.expires else 0
+        if length != entry.question_len - 4 or entry.inserted <= flushed:
+            continue
+        if entry.expires <= now and not (stale and usable > now):
             continue
         name = entry.wire[HEADER : HEADER + length]
         kind = int.from_bytes(entry.wire[HEADER + length : HEADER + length + 2], "big")
-        yield Row(name, kind, blob, entry, hits, (entry.expires - now) // 1000)
+        state = EXPIRED if entry.expires <= now else STALE if entry.stale else FRESH
+        ttl, stale_ttl = (max(0, end - now) // 1000 for end in (entry.expires, usable))
+        yield Row(name, kind, blob, entry, hits, ttl, state, stale_ttl)
 
 
 def _labels(name: bytes) -> tuple[bytes, ...]:
@@ -74,6 +86,8 @@ def _columns(row: Row, zones: list[str]) -> dict[str, str | int]:
         "ttl": row.ttl,
         "hits": row.hits,
         "zone": _zone(name, zones),
+        "state": row.state,
+        "stale_ttl": row.stale_ttl,
     }
 
 
@@ -82,19 +96,19 @@ def _zone(name: str, zones: list[str]) -> str:
     return max((zone for zone in zones if f".{name}".endswith(f".{zone.lstrip('.')}")), key=len, default="")
 
 
-def dump(source: Source, as_json: bool) -> int:
-    """Prints every live entry, a line each: tabs between COLUMNS, or one JSON object."""
+def dump(source: Source, as_json: bool, stale: bool) -> int:
+    """Prints every entry of rows(), a line each: tabs between COLUMNS, or one JSON object."""
     zones, service = zone_names(source), find(source)
     if not as_json:
         print("\t".join(COLUMNS))
-    for row in rows(service):
+    for row in rows(service, stale):
         columns = _columns(row, zones)
         print(json.dumps(columns) if as_json else "\t".join(str(value) or "-" for value in columns.values()))
     return 0
 
 
-def get(source: Source, name: str, qtype: str | None, as_json: bool) -> int:
-    """Prints what is cached for a name, as dig prints records. 1 when that is nothing."""
+def get(source: Source, name: str, qtype: str | None, as_json: bool, stale: bool) -> int:
+    """Prints what rows() has for a name, as dig prints records. 1 when that is nothing."""
     try:
         wanted = b"".join(bytes([len(label)]) + label.lower() for label in labels_of(name)) + b"\0"
     except ValueError as error:
@@ -103,7 +117,7 @@ def get(source: Source, name: str, qtype: str | None, as_json: bool) -> int:
     if qtype is not None and number is None:
         raise Failed(f"expected a type's name or TYPEnnn, got {printable(qtype)!r}")
     zones = zone_names(source)
-    found = [row for row in rows(find(source)) if row.name == wanted and number in (None, row.type)]
+    found = [row for row in rows(find(source), stale) if row.name == wanted and number in (None, row.type)]
     for row in found:
         columns, records = _columns(row, zones), _records(row)
         if as_json:

@@ -1,14 +1,17 @@
 """cache dump, get and flush, on a real table without a service."""
 
 import json
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from service_files import Verb, entry
 
 from nodedns import native
+from nodedns.core.entries import Entry
 
 
 def test_cache_dump(table: native.Table, config_file: Path, verb: Verb) -> None:
@@ -21,11 +24,11 @@ def test_cache_dump(table: native.Table, config_file: Path, verb: Verb) -> None:
     code, out, _ = verb("cache", "dump", "--config", str(config_file))
     assert code == 0
     head, *lines = (line.split("\t") for line in out.splitlines())
-    assert head == ["name", "type", "flags", "kind", "rcode", "ttl", "hits", "zone"]
+    assert head == ["name", "type", "flags", "kind", "rcode", "ttl", "hits", "zone", "state", "stale_ttl"]
     shown = sorted([*line[:5], *line[6:]] for line in lines)
     assert shown == [
-        ["a.svc.cluster.local.", "A", "do cd", "answer", "NOERROR", "0", "cluster.local."],
-        ["b.example.", "TXT", "-", "answer", "NOERROR", "0", "."],
+        ["a.svc.cluster.local.", "A", "do cd", "answer", "NOERROR", "0", "cluster.local.", "fresh", "0"],
+        ["b.example.", "TXT", "-", "answer", "NOERROR", "0", ".", "fresh", "0"],
     ]
     assert {line[5] for line in lines} <= {"29", "30"}
 
@@ -39,6 +42,37 @@ def test_hostile_names_are_escaped(table: native.Table, config_file: Path, verb:
         code, out, _ = verb("cache", *words, "--config", str(config_file))
         assert (code, out.replace("\n", "").replace("\t", "").isprintable()) == (0, True)
         assert r"\027]0;.a\.b.\000\255." in (out if words[-1] != "--json" else json.loads(out)["name"])
+
+
+def test_stale_entries(table: native.Table, config_file: Path, verb: Verb) -> None:
+    """What may be given after its end is there with --stale, what is given again always, what is of no use never."""
+    minute, now = 60_000, native.now()
+    lives = {  # inserted, expires and stale_until from now on, in ms; given again
+        "fresh.": (-minute, minute, 2 * minute, 0),
+        "given.": (-minute, minute, 2 * minute, 1),
+        "over.": (-2 * minute, -minute, minute, 0),
+        "dead.": (-3 * minute, -2 * minute, -minute, 0),
+    }
+    for name, (inserted, expires, until, again) in lives.items():
+        made = Entry.unpack(entry(table.seed, name + "cluster.local", "A", "10.0.0.1"))
+        # Stored with a life, which is then taken away in the file: the table takes nothing that is over.
+        blob = replace(made, inserted=now + inserted, stale_until=now + 2 * minute, stale=again).pack()
+        assert table.put(blob, now) == native.STORED
+        file = config_file.parent / "run" / "cache"
+        with file.open("r+b") as cache:
+            cache.seek(file.read_bytes().index(blob) + 16)
+            cache.write(struct.pack("=QQ", now + expires, now + until))
+    code, out, _ = verb("cache", "dump", "--json", "--config", str(config_file))
+    rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
+    assert {name.partition(".")[0]: row["state"] for name, row in rows.items()} == {"fresh": "fresh", "given": "stale"}
+    assert 115 <= rows["fresh.cluster.local."]["stale_ttl"] <= 120
+    code, out, _ = verb("cache", "dump", "--json", "--stale", "--config", str(config_file))
+    rows = {row["name"].partition(".")[0]: row for row in map(json.loads, out.splitlines())}
+    assert {name: row["state"] for name, row in rows.items()} == {"fresh": "fresh", "given": "stale", "over": "expired"}
+    assert (code, rows["over"]["ttl"], 55 <= rows["over"]["stale_ttl"] <= 60) == (0, 0, True)
+    code, out, _ = verb("cache", "get", "over.cluster.local", "--stale", "--config", str(config_file))
+    assert (code, "state=expired" in out, "over.cluster.local.\t0\tIN\tA\t10.0.0.1" in out) == (0, True, True)
+    assert verb("cache", "get", "over.cluster.local", "--config", str(config_file))[0] == 1
 
 
 @pytest.mark.parametrize(
