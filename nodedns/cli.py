@@ -100,6 +100,17 @@ def status(words: Sequence[str]) -> int:
     return verb(_source(options), options.json)
 
 
+def top(words: Sequence[str]) -> int:
+    parser = _options("top")
+    parser.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="default: %(default)s")
+    parser.add_argument("--once", action="store_true", help="one interval as text, then the end")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each interval")
+    options = parser.parse_args(words)
+    from nodedns.verbs.top import top as verb
+
+    return verb(_source(options), options.interval, options.once, options.json)
+
+
 def query(words: Sequence[str]) -> int:
     parser = _options("query")
     parser.add_argument("name")
@@ -170,6 +181,7 @@ VERBS = (
     Verb("check", check, "read the config and say what is wrong with it; changes nothing"),
     Verb("reload", reload, "make the running service take its config anew, and wait for its verdict"),
     Verb("status", status, "how the service is doing"),
+    Verb("top", top, "what is asked, by whom, and how fast it is answered, live"),
     Verb("query", query, "ask the service, or another server, one question"),
     Verb("cache", cache, "look into the shared cache, or empty it"),
     Verb("import", import_, "make a config of a Corefile, its manifest, or the kube-dns ConfigMap"),

@@ -81,6 +81,15 @@ def spelled(labels: tuple[bytes, ...]) -> str:
     return ".".join(printable(label).replace(" ", "\\032") for label in escaped) + "."
 
 
+def spelled_wire(name: bytes) -> str:
+    """The same of a name in wire form; octets that are none are shown as they are."""
+    labels, at = [], 0
+    while at < len(name) and name[at]:
+        labels.append(name[at + 1 : at + 1 + name[at]])
+        at += 1 + name[at]
+    return spelled(tuple(labels)) if at == len(name) - 1 else printable(name)
+
+
 def labels_of(text: str) -> tuple[bytes, ...]:
     r"""The labels of a name as typed: \DDD and \. are escapes, a label beyond ASCII becomes its IDNA form (RFC 3490).
 

@@ -85,7 +85,7 @@ def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
     """
     return Shared(
         _mapped(f"{run_dir}/cache", cache_size, native.table_check, _format_table),
-        _mapped(f"{run_dir}/counters", native.counters_size(slots), _check_counters, _label_counters),
+        _mapped(f"{run_dir}/counters", native.counters_size(slots), check_counters, _label_counters),
         _mapped(f"{run_dir}/slots", native.SLOT_SIZE * slots),
         _mapped(f"{run_dir}/samples", native.samples_size(slots)),
     )
@@ -136,8 +136,8 @@ def counters_mark(counters: native.Memory) -> str:
     return bytes(memoryview(counters)[at : at + MARK]).hex()
 
 
-def _check_counters(memory: native.Memory) -> str | None:
-    """Two builds may agree on the size and not on what is counted where."""
+def check_counters(memory: native.Memory) -> str | None:
+    """None when they are this build's: two builds may agree on the size and not on what is counted where."""
     label = _counters_label()
     return None if bytes(memoryview(memory)[: len(label)]) == label else "other counters"
 

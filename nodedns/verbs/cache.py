@@ -15,7 +15,7 @@ from nodedns.core.entries import Entry, entry_ok
 from nodedns.core.names import HEADER, plain_length
 from nodedns.query import type_number
 from nodedns.query_wire import Failed as Unreadable
-from nodedns.query_wire import labels_of, parse, printable, rcode_name, record_line, spelled
+from nodedns.query_wire import labels_of, parse, printable, rcode_name, record_line, spelled_wire
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
 from nodedns.verbs.service import Service, find
@@ -66,16 +66,8 @@ def rows(service: Service, stale: bool) -> Iterator[Row]:
         yield Row(name, kind, blob, entry, hits, ttl, state, stale_ttl)
 
 
-def _labels(name: bytes) -> tuple[bytes, ...]:
-    labels, at = [], 0
-    while name[at]:
-        labels.append(name[at + 1 : at + 1 + name[at]])
-        at += 1 + name[at]
-    return tuple(labels)
-
-
 def _columns(row: Row, zones: list[str]) -> dict[str, str | int]:
-    entry, name = row.entry, spelled(_labels(row.name))
+    entry, name = row.entry, spelled_wire(row.name)
     flags = " ".join(word for bit, word in ((native.KEY_DO, "do"), (native.KEY_CD, "cd")) if entry.key_flags & bit)
     return {
         "name": name,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodedns import native
+from nodedns.supervisor.memory import check_counters
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
 
@@ -55,6 +56,14 @@ class Service:
         if reason:
             raise Failed(f"{self.run_dir}/cache: expected this version's cache, got one {reason}; restart the service")
         return memory, native.Table(memory)
+
+    def counters(self) -> native.Memory:
+        """Failed when they are another build's, or of fewer workers than the status has."""
+        memory, size = self.map("counters"), native.counters_size(len(self.status["workers"]) + 1)  # and the canary
+        reason = f"{memory.size} octets instead of {size}" if memory.size < size else check_counters(memory)
+        if reason:
+            raise Failed(f"{self.run_dir}/counters: expected this version's, got {reason}; restart the service")
+        return memory
 
     def flushed(self) -> int:
         """When the cache was last flushed, ms of CLOCK_BOOTTIME: what was inserted until then is dead. 0 = never."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_files import GOOD, ZONE, Verb, held_lock, shared, write, write_status
+from service_files import GOOD, WORKERS, ZONE, Verb, held_lock, write, write_status
 
 from nodedns import cli, native
+from nodedns.supervisor.memory import map_all
 
 
 @pytest.fixture
@@ -20,12 +21,9 @@ def config_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def table(config_file: Path) -> native.Table:
     """The shared files of a service with two workers."""
-    run_dir = config_file.parent / "run"
-    memory = shared(run_dir / "cache", 2**20)
-    native.table_format(memory, 1)
-    shared(run_dir / "counters", native.counters_size(3))
+    shared = map_all(str(config_file.parent / "run"), 2**20, len(WORKERS) + 1)
     write_status(config_file)
-    return native.Table(memory)
+    return native.Table(shared.table)
 
 
 @pytest.fixture

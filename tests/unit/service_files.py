@@ -47,16 +47,6 @@ def held_lock(config_file: Path) -> Iterator[None]:
         yield
 
 
-def shared(path: Path, size: int) -> native.Memory:
-    """A new file of zeros, mapped."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, size)
-        return native.map_file(fd, size, True)
-    finally:
-        os.close(fd)
-
-
 def entry(seed: int, name: str, qtype: str, rdata: str, flags: int = 0) -> bytes:
     """What a worker stores for a reply with one record, for 30 seconds."""
     question = bytes(DNSRecord.question(name, qtype).pack()[12:])
