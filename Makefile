@@ -4,6 +4,7 @@
 #   make test-node  drills on a booted Debian root with real systemd (root only, not part of make test)
 #   make lint   ruff and mypy alone      make native  the C extension alone
 #   make deb    dist/nodedns_*.deb of what is committed
+#   make rpm    dist/nodedns-*.rpm of the same; make rpm-wheels downloads the libraries that go into it
 #   make bench  against the peers found  make fuzz    RUNS inputs per parser     make clean
 
 # The distribution's Python: its build is optimised, and it is the one the packages run on.
@@ -13,7 +14,8 @@ PY := $(VENV)/bin/python
 NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test test-node lint bench fuzz native deb clean system-run system-test system-node system-bench system-deb
+.PHONY: run test test-node lint bench fuzz native deb rpm rpm-wheels clean system-run system-test system-node \
+    system-bench system-deb system-rpm
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
@@ -21,7 +23,8 @@ TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables ip
 	prometheus zsh fish groff-base
 BENCH := $(TEST) unbound
 DEB := git debhelper dh-python pybuild-plugin-pyproject python3-all-dev python3-setuptools lintian
-NODE := $(TEST) $(DEB) mmdebstrap
+RPM := git gcc libc6-dev python3 python3-dev python3-setuptools rpm rpmlint
+NODE := $(TEST) $(DEB) $(RPM) mmdebstrap
 has-python3 = test -x "$(PYTHON)"
 has-python3-venv = "$(PYTHON)" -c "import venv, ensurepip"
 has-python3-dev = test -f "$$("$(PYTHON)" -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h"
@@ -40,6 +43,8 @@ has-dh-python = command -v dh_python3
 has-pybuild-plugin-pyproject = test -d /usr/share/doc/pybuild-plugin-pyproject
 has-python3-all-dev = test -d /usr/share/doc/python3-all-dev
 has-python3-setuptools = /usr/bin/python3 -c "import setuptools"
+has-rpm = command -v rpmbuild
+has-rpmlint = command -v rpmlint
 has-lintian = command -v lintian
 has-mmdebstrap = command -v mmdebstrap
 has-knot = command -v knotd
@@ -69,7 +74,7 @@ run: system-run native
 test: system-test native
 	@$(PY) -m pytest $(ARGS)
 
-test-node: system-node native
+test-node: system-node native rpm-wheels
 	@$(PY) -m pytest tests/node -s $(ARGS)
 
 lint: system-run native
@@ -82,6 +87,12 @@ bench: system-bench native $(VENV)/bench.stamp
 deb: system-deb
 	@packaging/deb/build
 
+rpm: system-rpm
+	@packaging/rpm/build
+
+# The one step that needs a network; what it fetched is kept until a lock changes.
+rpm-wheels: build/wheels.stamp
+
 fuzz: system-test native
 	@$(PY) -m tests.fuzz.run --runs $(RUNS)
 
@@ -91,6 +102,7 @@ system-run: ; $(call system,$(RUN))
 system-test: ; $(call system,$(TEST))
 system-node: ; $(call system,$(NODE))
 system-deb: ; $(call system,$(DEB))
+system-rpm: ; $(call system,$(RPM))
 system-bench: ; $(call system,$(BENCH))
 
 # editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that
@@ -101,6 +113,9 @@ $(VENV)/python.stamp: pyproject.toml setup.py | system-run
 
 $(VENV)/native.stamp: $(VENV)/python.stamp $(NATIVE)
 	@$(PY) -W ignore setup.py -q build_ext --inplace && touch $@
+
+build/wheels.stamp: packaging/rpm/wheels packaging/rpm/wheels.lock packaging/rpm/cffi.lock | $(VENV)/python.stamp
+	@PYTHON=$(PY) packaging/rpm/wheels && touch $@
 
 $(VENV)/bench.stamp: $(VENV)/python.stamp
 	@$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev,bench]" && touch $@
