@@ -11,6 +11,7 @@ Rooms. A room is what its code may touch; imports point downwards only (tests/un
     worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
     native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the
                  hit loop), counters.h, samples.h (what was lately asked); knows nothing of the rest
+    journal      what a person must know of, to journald or stderr; its events are core/events.py's table
     core/        PURE: decides; no os, socket, time, subprocess, asyncio; time is an argument
     config       TOML text -> frozen dataclasses, or every problem at once
 

@@ -11,8 +11,8 @@ import socket
 from collections.abc import MutableMapping
 
 from nodedns.config import Endpoint
+from nodedns.journal import log
 from nodedns.supervisor import systemd
-from nodedns.supervisor.log import NOTICE, WARNING, log
 
 FIRST = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -63,7 +63,7 @@ class Store:
 
     def _remove(self, name: str, fds: list[int]) -> None:
         for fd in fds:
-            log(NOTICE, f"stored socket {name or fd} is of another config: removed")
+            log("socket_removed", f"stored socket {name or fd} is of another config: removed")
             os.close(fd)
         if fds:
             systemd.notify("FDSTOREREMOVE=1", f"FDNAME={name}")
@@ -84,6 +84,6 @@ def _is(fd: int, kind: socket.SocketKind, endpoint: Endpoint) -> bool:
             right = sock.type == kind and at == (endpoint.address, endpoint.port)
             right = right and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
     except OSError as error:
-        log(WARNING, f"stored socket {fd}: {error.strerror}")
+        log("socket_refused", f"stored socket {fd}: {error.strerror}")
         return False
     return right

@@ -1,22 +1,23 @@
 """The parent's loop: what is heard goes to the tables of core/, and what they say is done here."""
 
 import gc
+import math
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
 
-from nodedns import native
+from nodedns import journal, native
 from nodedns.config import Config, Endpoint
 from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
+from nodedns.journal import log
 from nodedns.supervisor import memory, sockets, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.health import Health
 from nodedns.supervisor.kit import NO_SOCKETS, Kit
-from nodedns.supervisor.log import ERROR, INFO, NOTICE, WARNING, log
 from nodedns.supervisor.machine import Machine
 from nodedns.supervisor.monitor import Monitor
 from nodedns.supervisor.named_files import NamedFiles
@@ -49,10 +50,11 @@ def serve(
     try:
         return Supervisor(load, config, example=example, announce=announce, worker_main=worker_main, heard=heard).run()
     except HostError as error:
-        log(ERROR, str(error))
+        log("setup_error", str(error))
         return 1
     finally:
         heard.close()
+        journal.take_time(math.inf)
 
 
 class Supervisor:
@@ -139,7 +141,7 @@ class Supervisor:
     def _patience(self) -> float | None:
         """Seconds until the next deadline, None when there is none."""
         deadlines = [child.slot.deadline for child in self.children]
-        deadlines += [self.service.deadline, self.machine.deadline, self.health.deadline, self.files.due]
+        deadlines += [self.service.deadline, self.machine.deadline, self.health.deadline, self.files.due, journal.due()]
         deadlines.append(self.probe.deadline if self.probe else None)
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -167,6 +169,7 @@ class Supervisor:
             self.probe.ask(now)
         self.machine.take_time(now)
         self.health.take_time(now)
+        journal.take_time(now)
         if self.files.changed(now):
             self._fire(Event.HUP)
         if self.service.deadline is not None and self.service.deadline <= now:
@@ -193,7 +196,7 @@ class Supervisor:
             more = self.machine.report() | {"monitor": self.monitor.report() if self.monitor else None}
             self.status.write(self.service.state, self.config, self.workers, more)
         except OSError as error:
-            log(WARNING, f"{self.status.run_dir}/status.json: {error.strerror}")
+            log("file_error", f"{self.status.run_dir}/status.json: {error.strerror}", file="status.json")
 
     def _start_workers(self) -> None:
         for child in self.children:
@@ -224,7 +227,7 @@ class Supervisor:
         self._write_status()  # who is told READY may read it at once
         listen = ", ".join(map(str, self.config.node.listen))
         systemd.notify(systemd.READY, f"STATUS={len(self.workers)} workers serve {listen}")
-        log(INFO, f"{len(self.workers)} workers serve {listen}")
+        log("serving", f"{len(self.workers)} workers serve {listen}")
 
     def _feel_pulse(self) -> None:
         self.health.start(self.config.node.listen)
@@ -239,7 +242,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         systemd.notify(systemd.reloading())
-        log(NOTICE, "reload")
+        log("reload", "reload")
         self.steps = reload(self._load_placed, self.config, self.workers, self.canary, self._ask_canary)
         self._resume()
 
@@ -257,12 +260,12 @@ class Supervisor:
             self.monitor.follow(self.config)
         self.status.note_reload(())
         self.tally.add("reloads_taken")
+        log("reload_taken", "the new config is in force")
 
     def _report(self) -> None:
         self.status.note_reload(self.outcome.problems)
         self.tally.add("reloads_refused")
-        for problem in self.outcome.problems:
-            log(ERROR, f"reload refused, the old config stays: {problem}")
+        log("reload_refused", *(f"reload refused, the old config stays: {why}" for why in self.outcome.problems))
 
     def _clean_up(self) -> None:
         """A restart keeps link and run files: the cache is warm, and what the workers had in hand is answered."""
@@ -273,7 +276,7 @@ class Supervisor:
         self.code = 1
         silent = [child.name for child in self.needed if child.state is not slots.State.SERVING]
         who = self.probe.silent if self.probe else ", ".join(silent)
-        log(ERROR, f"not ready in time: no answer from {who}; the lines above say why")
+        log("setup_error", f"not ready in time: no answer from {who}; the lines above say why")
 
 
 _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {

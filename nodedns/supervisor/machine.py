@@ -8,9 +8,9 @@ from nodedns.config import Config, Endpoint
 from nodedns.core.plan import plan, stays_open
 from nodedns.core.repair import Repair
 from nodedns.core.service import Event
+from nodedns.journal import log
 from nodedns.supervisor import memo, systemd, task
 from nodedns.supervisor.errors import HostError
-from nodedns.supervisor.log import ERROR, NOTICE, WARNING, log
 from nodedns.supervisor.netlink import Ears, SignOfLife
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.tally import Tally
@@ -40,7 +40,7 @@ class Machine:
         self._ears: Ears | None = None
         self.repair = Repair(SLOW, float("inf"))
         self.alive = False  # packets are steered to us
-        self._made = False
+        self._made = self._let_go = False
         self._stop_keeps: bool | None = None  # known once a stop has begun
 
     def set_up(self) -> None:
@@ -87,7 +87,7 @@ class Machine:
 
     def _steered(self, _changes: list[str], problem: str) -> None:
         if problem:
-            log(ERROR, problem)
+            log("setup_error", problem)
             self._tally.problem(problem)
             self._fire(Event.FAILED)
             return
@@ -106,6 +106,9 @@ class Machine:
         """Every listen address has just answered."""
         if not self._stopping:
             self._give_sign()
+            if self._let_go:
+                self._let_go = False
+                log("fail_open_over", "every address answers again: queries come to us")
 
     def _give_sign(self) -> None:
         if not self.plan.steered:
@@ -113,7 +116,7 @@ class Machine:
         self._sign = self._sign or SignOfLife(self.plan.steered, self.plan.hold)
         self.alive = True
         if problem := self._sign.give():
-            log(WARNING, f"the sign of life was not taken: {problem}; the rules are looked after")
+            log("sign_refused", f"the sign of life was not taken: {problem}; the rules are looked after")
             self.repair.hint(time.monotonic())
 
     def report(self) -> dict[str, object]:
@@ -134,6 +137,9 @@ class Machine:
         self._tally.add("probe_failures")
         if self.alive and self.plan.steered:
             self._tally.add("fail_opens")
+            self._let_go = True
+            where = ", ".join(map(str, self.plan.fallback)) or "nobody: there is no fallback"
+            log("fail_open", f"an address does not answer: in {self.plan.hold} s queries go to {where}")
         self.alive = False
 
     def follow(self, config: Config) -> None:
@@ -184,14 +190,20 @@ class Machine:
 
     def _repaired(self, changes: list[str], problem: str) -> None:
         if problem:
-            log(ERROR, problem)
+            log("repair_failed", problem)
             self._tally.problem(problem)
         before = self.repair.streak
         if changes:
             self._tally.add("repairs")
+            log("repair", "link or rules were put right:", *changes)
         self.repair.done(time.monotonic(), changed=bool(changes or problem))
         if self.repair.streak > before >= 5:
-            log(NOTICE, f"another agent keeps undoing our link or rules: put right {self.repair.streak} times in a row")
+            times = self.repair.streak
+            log(
+                "repair_contested",
+                f"another agent keeps undoing our link or rules: put right {times} times in a row",
+                times=times,
+            )
         self._heed()
 
     def release(self) -> None:
@@ -203,7 +215,7 @@ class Machine:
 
     def _released(self, _changes: list[str], problem: str) -> None:
         if problem:
-            log(ERROR, problem)
+            log("repair_failed", problem)
         self._fire(Event.RELEASED)
 
     def _begin(self, verb: str, done: task.Done) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from nodedns.config import ConfigError, Endpoint
 from nodedns.config_servers import MAX_FALLBACK, endpoint
-from nodedns.supervisor.log import WARNING, log
+from nodedns.journal import log
 
 
 def _path() -> str | None:
@@ -32,4 +32,4 @@ def save(fallback: tuple[Endpoint, ...]) -> None:
             file.write("".join(f"{at}\n" for at in fallback))
         os.rename(f"{path}.new", path)
     except OSError as error:
-        log(WARNING, f"{path}: {error.strerror}")
+        log("file_error", f"{path}: {error.strerror}", file=path)

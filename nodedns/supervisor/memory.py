@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 
 from nodedns import native
+from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
-from nodedns.supervisor.log import NOTICE, log
 from nodedns.worker.job import Shared
 
 FILES = ("cache", "counters", "rows.json", "samples", "slots", "status.json", "alive", "lock")
@@ -169,7 +169,7 @@ def _mapped(
         os.close(fd)
     reason = check(memory) if memory else f"{found} bytes instead of {size}"
     if memory is None or reason:
-        log(NOTICE, f"{path}: made anew, it was of another version or config: {reason}")
+        log("file_remade", f"{path}: made anew, it was of another version or config: {reason}", file=path)
         return _fresh(path, size, make)
     return memory
 

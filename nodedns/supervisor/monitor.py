@@ -8,7 +8,7 @@ from contextlib import suppress
 from nodedns.config import Config, ConfigError, Endpoint
 from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.core import slots
-from nodedns.supervisor.log import NOTICE, WARNING, log
+from nodedns.journal import log
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.sockets import SlotSockets
 from nodedns.supervisor.spawn import run_monitor
@@ -71,9 +71,9 @@ class Monitor:
 
     def _judge(self, failed: str) -> None:
         if failed and not self._failed:
-            log(WARNING, f"the self-probe failed: {failed}")
+            log("probe_failed", f"the self-probe failed: {failed}")
         elif self._failed and not failed:
-            log(NOTICE, "the self-probe is well again")
+            log("probe_well", "the self-probe is well again")
         self._failed, self._failed_at = failed, time.monotonic()
 
 

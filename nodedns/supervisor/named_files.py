@@ -11,7 +11,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from nodedns.config import RESOLVED, Config
-from nodedns.supervisor.log import NOTICE, log
+from nodedns.journal import log
 
 EVERY = 2.0
 """Seconds between looks."""
@@ -58,7 +58,7 @@ class NamedFiles:
         different = [path for path, look in looks.items() if look.content != self._seen[path].content]
         self._seen = looks
         if different:
-            log(NOTICE, f"{', '.join(different)} has changed")
+            log("file_changed", f"{', '.join(different)} has changed", file=", ".join(different))
         return bool(different)
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
+from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store, keep
-from nodedns.supervisor.log import WARNING, log
 from nodedns.supervisor.owner import owners
 
 # Not all of these have names in the socket module of Python 3.11 (linux/in.h, linux/in6.h, asm-generic/socket.h).
@@ -157,6 +157,6 @@ def _report_buffer(sock: socket.socket) -> None:
     if got < RECEIVE_BUFFER:
         wanted = f"wanted {RECEIVE_BUFFER // 1024} KiB a UDP socket, got {got // 1024}"
         log(
-            WARNING,
+            "buffer_small",
             f"{wanted}: fewer queries can wait while a worker is born anew; run as root or raise net.core.rmem_max",
         )

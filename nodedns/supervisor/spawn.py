@@ -4,14 +4,15 @@ The only module that knows what a child runs; its imports happen in the child, s
 """
 
 import contextlib
+import math
 import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from nodedns import journal
 from nodedns.config import Config
 from nodedns.core.plan import Plan
-from nodedns.supervisor.log import ERROR, log
 from nodedns.supervisor.privileges import drop
 from nodedns.worker.job import Job
 
@@ -107,6 +108,7 @@ def _live(name: str, run: Callable[[], int], keep: set[int], mask: Iterable[int]
     """The child's whole life. Never returns: the parent's stack is below."""
     code = EXIT_DEFECT
     try:
+        journal.begin(name)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # Ctrl-C and a closed terminal reach the whole group; the parent alone decides what follows.
@@ -120,8 +122,12 @@ def _live(name: str, run: Callable[[], int], keep: set[int], mask: Iterable[int]
         while place and place.tb_next:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "nowhere"
-        log(ERROR, f"{name} (pid {os.getpid()}): {type(error).__name__}: {error} ({where})")
+        pid = os.getpid()
+        journal.log(
+            "worker_defect", f"{name} (pid {pid}): {type(error).__name__}: {error} ({where})", worker=name, pid=pid
+        )
     finally:
+        journal.take_time(math.inf)
         os._exit(code)
 
 

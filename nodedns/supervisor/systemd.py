@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 
-from nodedns.supervisor.log import WARNING, log
+from nodedns.journal import log
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -39,7 +39,7 @@ def restarting(cgroup: str = "/proc/self/cgroup") -> bool:
             unit = file.read().strip().rpartition("/")[2]
         jobs = _output("systemctl", "list-jobs", "--no-legend", "--plain")
     except OSError as error:
-        log(WARNING, f"systemctl list-jobs: {error.strerror}; taken for a stop")
+        log("systemd_error", f"systemctl list-jobs: {error.strerror}; taken for a stop")
         return False
     return any(words[1:3] == [unit, "restart"] for words in map(str.split, jobs.splitlines()))
 
@@ -74,6 +74,6 @@ def notify(*states: str, fds: tuple[int, ...] = ()) -> bool:
                 "\n".join(states).encode()
             )
     except OSError as error:
-        log(WARNING, f"systemd did not take {states[0]!r} at {address}: {error.strerror or error}")
+        log("systemd_error", f"systemd did not take {states[0]!r} at {address}: {error.strerror or error}")
         return False
     return True

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from nodedns.core.plan import Plan
+from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
-from nodedns.supervisor.log import INFO, log
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.spawn import fork, run_host
 
@@ -45,8 +45,8 @@ class Task:
         problem = ""
         if not death.clean:
             problem = said.pop() if said and not death.killed else f"{self.verb}: its process ended: {death.text}"
-        for line in said:
-            log(INFO, line)
+        if said:
+            log("host_change", *said)
         return said, problem
 
     def _said(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nodedns.config import Config
 from nodedns.core.slots import Action, Event, Slot, State
-from nodedns.supervisor.log import ERROR, NOTICE, WARNING, log
+from nodedns.journal import log
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.sockets import SlotSockets
 from nodedns.supervisor.spawn import Child, Death, fork
@@ -104,7 +104,7 @@ class Worker:
             child = fork(self.name, lambda ready_fd, go_fd: self.role.body(self, ready_fd, go_fd), keep, go)
         except OSError as error:
             self.last_death = f"fork: {error.strerror}"
-            log(ERROR, f"{self.name}: cannot fork: {error.strerror}; tried again soon")
+            log("fork_error", f"{self.name}: cannot fork: {error.strerror}; tried again soon", worker=self.name)
             return None
         self._poller.watch(child.pidfd, lambda: self._reap(child))
         self._poller.watch(child.ready_fd, lambda: self._hear(child))
@@ -121,11 +121,11 @@ class Worker:
 
     def _kill(self) -> None:
         if self.holder:
-            why = "did not leave in time" if self.state in _ASKED else "was not ready in time"
+            event, why = "worker_late", "did not leave in time" if self.state in _ASKED else "was not ready in time"
             if self.state is State.SERVING:
-                why = "hangs"
+                event, why = "worker_hung", "hangs"
                 self.role.tell(why)
-            log(WARNING, f"{self.name} (pid {self.holder.pid}) {why}: SIGKILL")
+            self._log(event, self.holder.pid, f"{why}: SIGKILL")
             self.holder.send(signal.SIGKILL)
 
     def _kill_successor(self) -> None:
@@ -142,13 +142,13 @@ class Worker:
         for octet in said:
             event = _SAYS.get(octet)
             if event is None or not self.slot.knows(event):
-                log(ERROR, f"{self.name} (pid {child.pid}) said {octet:#04x} in state {self.state.value}: SIGKILL")
+                self._log("worker_refused", child.pid, f"said {octet:#04x} in state {self.state.value}: SIGKILL")
                 child.send(signal.SIGKILL)
                 return
             self.fire(event)
             if event is Event.SERVES and self._fallen:
                 self._fallen = False
-                log(NOTICE, f"{self.name} (pid {child.pid}) serves again")
+                self._log("worker_serves", child.pid, "serves again")
 
     def _reap(self, child: Child) -> None:
         death = child.reap()
@@ -168,11 +168,12 @@ class Worker:
         asked = child is self.holder and self.state in _ASKED
         if not asked or not death.clean:
             self.last_death = death.text
-            log(
-                NOTICE if asked else WARNING,
-                f"{self.name} (pid {child.pid}) ended in state {self.state.value}: {death.text}",
-            )
+            event, text = "worker_left" if asked else "worker_died", f"ended in state {self.state.value}: {death.text}"
+            self._log(event, child.pid, text, death=death.text)
         if child is self.holder and not asked:
             self.restarts += 1
             self.role.tell("restarts")
             self._fallen = True
+
+    def _log(self, event: str, pid: int, text: str, **fields: object) -> None:
+        log(event, f"{self.name} (pid {pid}) {text}", worker=self.name, pid=pid, **fields)

@@ -8,7 +8,7 @@ network said no. Whatever is queued in a turn of the loop leaves at its end, by 
 import asyncio
 from random import SystemRandom
 
-from nodedns import native
+from nodedns import journal, native
 from nodedns.core import local, stale
 from nodedns.core.failures import Failures
 from nodedns.core.upstreams import BUDGET
@@ -203,9 +203,13 @@ class Forwarder:
         """No upstream answered: a stale answer or SERVFAIL, kept so that the same question does not ask them all again
         at once."""
         self.server.add("exhausted")
+        route = self.routes[question.zone]
         if old := self.patience.entry(question):
             self.settle(question, old)
         else:
+            if route.ways:
+                text = f"no server of zone {route.name} answered a question: SERVFAIL"
+                journal.log("no_answer", text, zone=route.name)
             self.finish(question, self.failure(question, SERVFAIL, question.ede))
 
     def failure(self, question: Question, rcode: int, ede: bytes) -> bytes:
@@ -261,6 +265,7 @@ class Forwarder:
         self.elsewhere.tick()
         self.probes.tick(now)
         self.meter.tick(now, self.routes)
+        journal.take_time(now)
         for transport in tuple(self.transports.values()):
             transport.tick(now)
         self.flush()

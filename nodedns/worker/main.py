@@ -17,6 +17,7 @@ from ipaddress import ip_network
 from nodedns import native
 from nodedns.core.rows import DROPPED
 from nodedns.core.zones import wire_name, zone_tag
+from nodedns.journal import log
 from nodedns.worker.job import Job
 
 WARM = b"w"
@@ -73,7 +74,7 @@ def run_hits(server: native.Server) -> None:
     try:
         server.run()
     except OSError as e:
-        os.write(2, f"nodedns: the hit loop failed: {e}\n".encode())
+        log("worker_defect", f"the hit loop failed: {e}")
         os._exit(EX_OSERR)
 
 

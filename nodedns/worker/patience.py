@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nodedns import native
 from nodedns.core import stale
 from nodedns.core.upstreams import BUDGET
+from nodedns.journal import log
 from nodedns.worker.question import Question
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Patience:
             return None
         now = native.now()
         if stale.is_over(found, now):
+            zone = self.forwarder.routes[question.zone].name
+            log("stale_serving", f"no server of zone {zone} answered well: a stale answer is given", zone=zone)
             server.add("stale", len(question.refs) + len(question.clients))
             found = stale.revived(found, now)
             server.store(found)

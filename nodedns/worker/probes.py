@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from nodedns import native
 from nodedns.core.zones import wire_name
-from nodedns.worker.question import Question, say
+from nodedns.journal import log
+from nodedns.worker.question import Question
 from nodedns.worker.route import Route
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class Probes:
             route.health.heard(upstream, now - question.since, probed=True)
         elif route.health.leads_back(upstream, now):
             self.forwarder.server.add("loops")
-            say(f"{route.servers[upstream]} of zone {route.name} leads back to us: it is not asked")
+            server = route.servers[upstream]
+            text = f"{server} of zone {route.name} leads back to us: it is not asked"
+            log("upstream_loop", text, upstream=server, zone=route.name)
         return True
 
     def reply(self, key: bytes) -> bytes | None:

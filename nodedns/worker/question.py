@@ -1,6 +1,5 @@
 """One question in flight, and what transports and the forwarder know of each other."""
 
-import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,11 +11,6 @@ Answer = Callable[[bytes], None]
 Policy = tuple[int, int, int, int, int, int, int]
 Row = tuple[float, int, "dict[Question, None]"]
 """An attempt: seconds, way, and the line its questions wait in, by their deadlines."""
-
-
-def say(text: str) -> None:
-    """A line for the log: a warning (sd-daemon(3))."""
-    os.write(2, f"<4>nodedns: {text}\n".encode())
 
 
 class Carrier(Protocol):

@@ -6,8 +6,8 @@ import ssl
 from typing import TYPE_CHECKING
 
 from nodedns.config import Endpoint, Tls
+from nodedns.journal import log
 from nodedns.worker.meter import TLS
-from nodedns.worker.question import say
 from nodedns.worker.tcp import CONNECT, Stream, TcpUpstream
 
 if TYPE_CHECKING:
@@ -85,5 +85,6 @@ class TlsUpstream(TcpUpstream):
             self.forwarder.server.add("tls_errors")
             if self.complained != str(error):
                 self.complained = str(error)
-                say(f"{self.peer[0]}:{self.peer[1]} as {self.name}: {error}")
+                server = f"{self.peer[0]}:{self.peer[1]}"
+                log("upstream_tls", f"{server} as {self.name}: {error}", upstream=server)
             raise

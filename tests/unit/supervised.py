@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from nodedns import config
+from nodedns import config, journal
 from nodedns.config import Config
 from nodedns.supervisor.loop import serve
 from nodedns.worker.job import Job
@@ -133,6 +133,15 @@ class Service:
             assert time.monotonic() < deadline, self.lines
             os.sched_yield()
 
+    def served(self, slot: int, before: int) -> int:
+        """Waits until another process than `before` serves; its pid."""
+        deadline = time.monotonic() + PATIENCE
+        while (now := self.status()["workers"][slot])["pid"] in (None, before) or now["state"] != "SERVING":
+            assert time.monotonic() < deadline, self.lines
+            os.sched_yield()
+        pid: int = now["pid"]
+        return pid
+
     def reloaded(self, count: int) -> dict[str, Any]:
         """Waits for the verdict of reload number `count`. It is written after the log line that tells of it."""
         deadline = time.monotonic() + PATIENCE
@@ -182,6 +191,7 @@ def running(
     if pid == 0:
         try:
             os.dup2(err, 2)
+            journal.begin("")  # what tests before this one have said is not its own
             _pass(stored)
             os._exit(serve(load or (lambda: now), now, example, lambda: say("announced"), worker_main))
         finally:

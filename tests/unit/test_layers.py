@@ -40,11 +40,14 @@ ROOMS = {
         EVERYWHERE | words("asyncio threading aiodns"),
     ),
     "query": Room(("nodedns.query", "nodedns.query_wire"), words("config core"), EVERYWHERE),
-    "supervisor": Room(("nodedns.supervisor",), words("job native core config"), EVERYWHERE | PARENT),
+    "journal": Room(("nodedns.journal",), words("core"), EVERYWHERE | PARENT),
+    "supervisor": Room(("nodedns.supervisor",), words("job journal native core config"), EVERYWHERE | PARENT),
     "host": Room(("nodedns.host",), words("core config"), EVERYWHERE | words("dnslib aiodns asyncio threading")),
     "job": Room(("nodedns.worker.job",), words("native core config"), EVERYWHERE | MACHINE),
-    "worker": Room(("nodedns.worker",), words("job native core config"), EVERYWHERE | CHILD),
-    "monitor": Room(("nodedns.monitor",), words("core config"), EVERYWHERE | words("dnslib subprocess threading")),
+    "worker": Room(("nodedns.worker",), words("job journal native core config"), EVERYWHERE | CHILD),
+    "monitor": Room(
+        ("nodedns.monitor",), words("journal core config"), EVERYWHERE | words("dnslib subprocess threading")
+    ),
     "example": Room(("nodedns.example",), words(""), EVERYWHERE | words("aiodns")),
     "core": Room(("nodedns.core",), words("config"), EVERYWHERE | MACHINE | CHILD),
     "config": Room(

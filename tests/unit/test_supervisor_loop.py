@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import leave_on_term, make_config, pid_in, running, say, tag, worker
+from supervised import leave_on_term, make_config, running, say, tag, worker
 
 from nodedns.config import Config, Endpoint
 from nodedns.core import service, slots
@@ -71,9 +71,11 @@ def test_killed_worker_follows_at_once_however_often(config: Config) -> None:
         pid = service.status()["workers"][0]["pid"]
         for _ in range(20):
             os.kill(pid, signal.SIGKILL)
-            assert pid_in(service.wait("worker 0", "ended in state serving: SIGKILL")) == pid
-            pid = pid_in(service.wait("worker 0", "serves again"))
+            pid = service.served(0, pid)
         service.restarted(0, 20)
+        service.send(signal.SIGTERM)
+        assert service.end() == 0
+    assert len([line for line in service.lines if "ended in state serving: SIGKILL" in line]) in (3, 6)  # a window's
 
 
 def test_queries_wait_for_the_next_worker(config: Config) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from nodedns.supervisor import spawn
-from nodedns.supervisor.log import ERROR, log
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.systemd import notify, reloading
 
@@ -203,25 +202,6 @@ def test_handler_may_close_what_another_waits_for() -> None:
     assert len(called) == 1
     for fd in (called[0], *(write for _, write in pipes)):
         os.close(fd)
-
-
-@pytest.mark.parametrize(
-    ("journal", "message", "line"),
-    [
-        (None, "plain", "nodedns: plain\n"),
-        ("8:1", "plain", "<3>plain\n"),
-        (None, "two\nlines \x1b[31m\udc80 \xe9", "nodedns: two\\x0alines \\x1b[31m\\xdc80 \xe9\n"),
-    ],
-)
-def test_log_lines(
-    journal: str | None, message: str, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """One event is one line, whatever is in it; the journal gets the priority in front."""
-    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    if journal:
-        monkeypatch.setenv("JOURNAL_STREAM", journal)
-    log(ERROR, message)
-    assert capfd.readouterr().err == line
 
 
 @pytest.mark.parametrize("abstract", [False, True])
