@@ -38,6 +38,7 @@ EVENTS = {
     "worker_defect": Kind(ERROR, "a child met an error that it does not know", ("worker", "pid")),
     "fork_error": Kind(ERROR, "the machine has no room for another process", ("worker",)),
     "file_changed": Kind(NOTICE, "a file that the config names has changed: a reload follows", ("file",)),
+    "config_map_error": Kind(ERROR, "the kube-dns ConfigMap is wrong: its zones are not served"),
     "reload": Kind(NOTICE, "a reload has begun"),
     "reload_taken": Kind(NOTICE, "the new config is in force"),
     "reload_refused": Kind(ERROR, "the old config stays, and why, a line each"),

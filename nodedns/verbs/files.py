@@ -7,12 +7,12 @@ parent does the same on SIGHUP, while it has a service to run.
 import os
 import re
 import stat
-import sys
 from dataclasses import dataclass, replace
 
 from nodedns import config
 from nodedns.config import RESOLVED, Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
+from nodedns.journal import log
 from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
@@ -39,7 +39,7 @@ class Source:
         except ConfigError as error:
             if not tolerant:
                 raise
-            print(f"nodedns: {error}: its zones are not served", file=sys.stderr)
+            log("config_map_error", f"{error}: its zones are not served")
         zones: list[Zone] = []
         problems: list[Problem] = []
         for zone in parsed.zones:

@@ -36,7 +36,7 @@ CHILD = words("dnslib aiodns subprocess")
 ROOMS = {
     "cli": Room(
         ("nodedns.cli", "nodedns.__main__", "nodedns.verbs"),
-        words("cli query supervisor host native core config"),
+        words("cli query supervisor host journal native core config"),
         EVERYWHERE | words("asyncio threading aiodns"),
     ),
     "query": Room(("nodedns.query", "nodedns.query_wire"), words("config core"), EVERYWHERE),
