@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from nodedns import config
 from nodedns.config import RESOLVED, Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
-from nodedns.journal import log
 from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
@@ -39,6 +38,8 @@ class Source:
         except ConfigError as error:
             if not tolerant:
                 raise
+            from nodedns.journal import log  # late: no other verb needs it
+
             log("config_map_error", f"{error}: its zones are not served")
         zones: list[Zone] = []
         problems: list[Problem] = []
