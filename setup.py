@@ -31,6 +31,7 @@ SOURCES = [
     "pyopen",
     "pycounters",
     "pyslots",
+    "pyparent",
     "pyupstream",
     "pysamples",
 ]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from nodedns.config_model import Cache, Config, Node, Prefetch, Stale, Tls, Ttl, Zone
+from nodedns.config_model import Cache, Config, Metrics, Node, Prefetch, Stale, Tls, Ttl, Zone
 from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
 from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint, over_tls
 from nodedns.config_values import ConfigError, Problem, show
@@ -24,6 +24,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Endpoint",
+    "Metrics",
     "Node",
     "Prefetch",
     "Problem",
@@ -42,7 +43,7 @@ RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
 RESTART_KEYS = frozenset(
-    {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size"}
+    {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size", "metrics.listen"}
 )
 
 # The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
@@ -185,6 +186,7 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
             records=node["node.records"].value if "node.records" in node else (),
         ),
         cache=Cache(_of(node, "cache.size")),
+        metrics=Metrics(*(_of(node, f"metrics.{key}") for key in ("listen", "coredns", "lameduck"))),
         config_map=node["cluster.config_map"].value if "cluster.config_map" in node else None,
         zones=tuple(_zone(name, fields) for name, fields in sorted((_excepted(zones) | zones).items())),
     )

@@ -101,6 +101,16 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where Prometheus scrapes, None for nowhere; the generations of CoreDNS whose names it finds; for how many seconds
+    a stop says so before it begins."""
+
+    listen: Endpoint | None = None
+    coredns: tuple[str, ...] = ()
+    lameduck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone; `config_map` a
     directory with more zones, which the caller adds by with_stubs(). `hosts`: what
@@ -112,3 +122,4 @@ class Config:
     zones: tuple[Zone, ...]
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
     config_map: str | None = None
+    metrics: Metrics = Metrics()

@@ -26,13 +26,12 @@ MAX_ZONES = 64
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key: its path in the file, the parser of its value, its default as a user would write it (None: there is
-    none), its meaning as Markdown. `later` marks a key that belongs to the format and not yet to the program."""
+    none), its meaning as Markdown."""
 
     path: str
     parse: Callable[[object], object]
     default: str | int | bool | list[str] | None
     meaning: str
-    later: bool = False
 
 
 def _records(value: object) -> object:
@@ -82,7 +81,14 @@ _TABLE = (
         "refused. 0: any number. Loopback is never limited."),
     Key("cache.size", values.size, "32MiB",
         "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number."),
-    Key("metrics.listen", values.not_yet, None, "Where Prometheus scrapes.", later=True),
+    Key("metrics.listen", servers.scraped, "127.0.0.1:9253",
+        "Where `/metrics`, `/health` and `/ready` are served over HTTP: an IP, `IP:port`, or `0.0.0.0:port` for all "
+        "addresses; `none`: nowhere. Loopback unless set: whoever reaches it can read names of zones and servers."),
+    Key("metrics.coredns", values.generations, list(values.GENERATIONS),
+        "Which CoreDNS's metric names are served: those of `1.6` and before, of `1.7` to 1.10, of `1.11` and later; "
+        "`none` of them. All at once do not count twice where a dashboard asks for `OLD or NEW`."),
+    Key("metrics.lameduck", values.seconds(0, 30), "0s",
+        "How long a stop still answers everything while `/health` and `/ready` say 503 already. At most 30 s."),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
     Key("zone.forward", servers.forward, None,
         "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, a host's name; `tls://SERVER#NAME` for DNS over TLS with "
@@ -239,16 +245,9 @@ def _read_zones(blocks: object, file: str, problems: list[Problem]) -> dict[str,
 
 
 def key_table() -> str:
-    """The keys one can use, as a Markdown table: key, default, meaning."""
+    """The keys, as a Markdown table: key, default, meaning."""
     lines = ["| key | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{key.path}` | {_toml(key.default)} | {key.meaning} |" for key in _TABLE if not key.later]
-    return "\n".join(lines)
-
-
-def later_table() -> str:
-    """The keys that are refused by name in this version, as a Markdown table: key, meaning."""
-    lines = ["| key | what it will say |", "|---|---|"]
-    lines += [f"| `{key.path}` | {key.meaning} |" for key in _TABLE if key.later]
+    lines += [f"| `{key.path}` | {_toml(key.default)} | {key.meaning} |" for key in _TABLE]
     return "\n".join(lines)
 
 

@@ -136,6 +136,29 @@ def listen(value: object) -> tuple[Endpoint, ...]:
     return each(value, IP, 16, endpoint)
 
 
+METRICS_PORT = 9253
+"""node-cache's."""
+
+
+def scraped(value: object) -> Endpoint | None:
+    """Where HTTP is served: one address, or all of the host's (TCP answers from the one that was asked); None for
+    "none"."""
+    if value == "none":
+        return None
+    host, port = value, ""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\[.*\]|[^:]*):([0-9]+)", value)):
+        host, port = found[1], found[2]
+    wildcard = host in ("0.0.0.0", "::", "[::]")
+    try:
+        if not wildcard:
+            at = endpoint(value)
+        else:
+            at = replace(endpoint(f"127.0.0.1:{port or METRICS_PORT}"), address=str(host).strip("[]"))
+    except ConfigError as error:
+        refuse(value, f'"none", {IP}', error.problems[0].hint)
+    return at if port else replace(at, port=METRICS_PORT)
+
+
 # One packet's choice among them is a draw in the kernel; kube-dns has two replicas, rarely eight.
 MAX_FALLBACK = 32
 

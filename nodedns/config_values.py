@@ -183,7 +183,7 @@ def size(value: object) -> int:
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 
-def seconds(least: int) -> Callable[[object], int]:
+def seconds(least: int, most: int = 604_800) -> Callable[[object], int]:
     """A parser of whole seconds, written as an integer or as a duration ("90s", "1.5m", "1h").
 
     At most a week: RFC 8767 section 4 recommends that cap for any TTL.
@@ -192,8 +192,8 @@ def seconds(least: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", value) if isinstance(value, str) else None
         whole, rest = divmod(round(float(found[1]) * _MILLISECONDS[found[2]]), 1000) if found else (value, 0)
-        if type(whole) is not int or rest or not least <= whole <= 604_800:
-            refuse(value, f'whole seconds from {least} to 604800, or a duration such as "30s"')
+        if type(whole) is not int or rest or not least <= whole <= most:
+            refuse(value, f'whole seconds from {least} to {most}, or a duration such as "30s"')
         return whole
 
     return parse
@@ -236,6 +236,10 @@ def choice(*words: str) -> Callable[[object], str]:
     return parse
 
 
-def not_yet(value: object) -> NoReturn:
-    """A parser for a key that this version does not serve yet."""
-    refuse(value, "no such key", "not yet")
+GENERATIONS = ("1.6", "1.7", "1.11")
+"""The first versions of CoreDNS with other names for what they count; "1.6" stands for all before 1.7."""
+
+
+def generations(value: object) -> tuple[str, ...]:
+    """Some of GENERATIONS; "none" of them."""
+    return () if value == "none" else each(value, '"1.6", "1.7" or "1.11"', len(GENERATIONS), choice(*GENERATIONS))

@@ -102,9 +102,8 @@ def keys() -> str:
     page += "Only \\fBcluster.dns\\fR is required. \\fBnodedns check\\fR says everything that is wrong with a config.\n"
     page += ".SH KEYS\n"
     for key in KEYS.values():
-        if not key.later:
-            default = "" if key.default is None else f" Default: \\fB{roff(str(key.default))}\\fR."
-            page += f".TP\n.B {roff(key.path)}\n{roff(key.meaning)}{default}\n"
+        default = "" if key.default is None else f" Default: \\fB{roff(str(key.default))}\\fR."
+        page += f".TP\n.B {roff(key.path)}\n{roff(key.meaning)}{default}\n"
     page += f".SH EXAMPLES\n.nf\n{EXAMPLE}.fi\n"
     return page + ".SH SEE ALSO\n.BR nodedns (1)\n"
 

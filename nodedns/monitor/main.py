@@ -1,4 +1,5 @@
-"""The monitor's life: a beat for the parent, a question to ourselves each second, kube-dns's endpoints now and then.
+"""The monitor's life: a beat for the parent, a question to ourselves each second, kube-dns's endpoints now and then,
+HTTP for whoever scrapes.
 
 It says lines: "beat", "well", "failed WHO: WHY", "fallback IP:PORT ...". What follows is the parent's business.
 """
@@ -7,12 +8,16 @@ import asyncio
 import os
 import select
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from nodedns.config import Config, Endpoint
 from nodedns.core.plan import ENDPOINTS
+from nodedns.monitor.pages import Pages
 from nodedns.monitor.resolver import NoAnswer, NotThere, ask
+from nodedns.monitor.web import Web
+from nodedns.worker.job import MonitorJob
 
 BEAT = 0.3
 """Seconds: three are missed before the parent takes us for hung (core/beats.py)."""
@@ -26,24 +31,28 @@ LOOK_AGAIN = 5.0
 NAME = "nodedns.invalid"
 """Answered by ourselves, NXDOMAIN, whatever upstreams do (RFC 6761 section 6.4)."""
 DNS_PORT = 53
+LEAVING = 0.5
+"""Seconds for scrapes in hand when we are told to leave, half of what the parent waits."""
 
 Say = Callable[[str], object]
+Work = Callable[[], Awaitable[float]]
+"""Something to do again and again: returns the seconds until the next time."""
 
 
-def run(config: Config, say_fd: int, ready_fd: int, go_fd: int, life_fd: int) -> int:
+def run(job: MonitorJob) -> int:
     """Until the parent is gone or says so; the exit code."""
-    os.write(ready_fd, b"w")
-    ready = {fd for fd, _ in _poll(go_fd, life_fd)}
-    if life_fd in ready or os.read(go_fd, 1) == b"":
+    os.write(job.ready_fd, b"w")
+    ready = {fd for fd, _ in _poll(job.go_fd, job.life_fd)}
+    if job.life_fd in ready or os.read(job.go_fd, 1) == b"":
         return 0
-    os.set_blocking(say_fd, False)
+    os.set_blocking(job.say_fd, False)
 
     def say(line: str) -> None:
         with suppress(BlockingIOError):  # a parent that does not read stands still itself
-            os.write(say_fd, f"{line}\n".encode())
+            os.write(job.say_fd, f"{line}\n".encode())
 
-    os.write(ready_fd, b"s")
-    asyncio.run(_live(config, say, life_fd))
+    os.write(job.ready_fd, b"s")
+    asyncio.run(_live(job, say))
     return 0
 
 
@@ -54,46 +63,71 @@ def _poll(*fds: int) -> list[tuple[int, int]]:
     return poll.poll()
 
 
-async def _live(config: Config, say: Say, life_fd: int) -> None:
+async def _live(job: MonitorJob, say: Say) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(life_fd, over.set)
+    loop.add_reader(job.life_fd, over.set)
     loop.add_signal_handler(signal.SIGTERM, over.set)
+    pages = Pages(job)
+    web = Web(pages.pages)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_again(work)) for work in _works(job, say, pages)]
+        if job.listener is not None:
+            await web.listen(job.listener)
+        await over.wait()
+        await web.close(LEAVING)
+        for task in tasks:
+            task.cancel()
+
+
+def _works(job: MonitorJob, say: Say, pages: Pages) -> list[Work]:
+    """What is done from the first moment on, each by itself."""
 
     async def beat() -> float:
         say("beat")
         return BEAT
 
     async def probe() -> float:
-        failed = await probe_all(config.node.listen)
-        say(f"failed {failed}" if failed else "well")
+        verdicts = await probe_all(job.config.node.listen)
+        silent = [why for why, _ in verdicts if why]
+        pages.judge(silent, [seconds for _, seconds in verdicts])
+        say(f"failed {'; '.join(silent)}" if silent else "well")
         return EVERY
 
     async def look() -> float:
-        found = await endpoints(config)
+        found = await endpoints(job.config)
         if found is not None:
             say(f"fallback {' '.join(map(str, found))}")
         return LOOK if found else LOOK_AGAIN
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_again(work)) for work in (beat, probe)]
-        if config.node.fallback is None:
-            tasks.append(group.create_task(_again(look)))
-        await over.wait()
-        for task in tasks:
-            task.cancel()
+    async def sweep() -> float:
+        pages.sweep()
+        return EVERY
+
+    works: list[Work] = [beat, probe]
+    if job.listener is not None:
+        works.append(sweep)
+    if job.steered and job.config.node.fallback is None:
+        works.append(look)
+    return works
 
 
-async def _again(work: Callable[[], Awaitable[float]]) -> None:
+async def _again(work: Work) -> None:
     """Works, waits for as long as it says, and so on."""
     while True:  # noqa: ASYNC110 (there is nothing to wait for but time)
         await asyncio.sleep(await work())
 
 
-async def probe_all(listen: Iterable[Endpoint]) -> str:
-    """Asks every address over UDP and TCP, all at once. "" when each has answered, else who has not, and why."""
+async def probe_all(listen: Iterable[Endpoint]) -> list[tuple[str, float]]:
+    """Asks every address over UDP and TCP, all at once. Of each question: why there was no answer ("": there was one),
+    and the seconds it took."""
     asked = [(at, tcp) for at in listen for tcp in (False, True)]
-    verdicts = await asyncio.gather(*(_probe(at, tcp) for at, tcp in asked))
-    return "; ".join(verdict for verdict in verdicts if verdict)
+    return await asyncio.gather(*(_timed(at, tcp) for at, tcp in asked))
+
+
+async def _timed(at: Endpoint, tcp: bool) -> tuple[str, float]:
+    began = time.monotonic()
+    verdict = await _probe(at, tcp)
+    return verdict, time.monotonic() - began
 
 
 async def _probe(at: Endpoint, tcp: bool) -> str:

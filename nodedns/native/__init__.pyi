@@ -30,6 +30,7 @@ SLOT_SIZE: Final[int]  # octets of one worker slot's shared page
 COUNTER_NAMES: Final[tuple[str, ...]]  # of one block, in order, before the rows
 COUNTER_HELP: Final[tuple[str, ...]]
 PARENT_NAMES: Final[tuple[str, ...]]
+GAUGE_NAMES: Final[tuple[str, ...]]  # of the parent's, too
 TYPE_NAMES: Final[tuple[str, ...]]  # of a row's types; the last is "other"
 ROW: Final[dict[str, tuple[int, int]]]  # offset and length of each field of a row, in u64
 UPSTREAM: Final[dict[str, tuple[int, int]]]
@@ -198,6 +199,10 @@ def read_upstream(memory: Memory, slots: int, upstream: int) -> tuple[bytes, lis
 
 def read_parent(memory: Memory, /) -> dict[str, int]: ...
 def count_parent(memory: Memory, name: str, n: int = 1) -> None: ...
+def read_gauges(memory: Memory, /) -> dict[str, int]: ...
+def note_parent(memory: Memory, name: str, value: int) -> None:
+    """Sets one of GAUGE_NAMES."""
+
 def clear_row(memory: Memory, slots: int, row: int) -> None:
     """Nobody counts there any more."""
 
@@ -214,8 +219,9 @@ def read_samples(samples: Memory, wires: Memory | None, ring: int, since: int, l
 def read_beats(memory: Memory, slots: int) -> list[tuple[int, int]]:
     """Per slot: the hit thread's and the miss loop's last beat, ms of CLOCK_MONOTONIC, 0 = never."""
 
-def table_stats(table: Table, now: int) -> dict[str, int]:
-    """Slots by class (small, large) and by state: success, denial, failure, expired, unused."""
+def table_stats(table: Table, now: int, first: int = 0, most: int = ...) -> dict[str, int]:
+    """Slots by class (small, large) and, of at most `most` from `first` on, by state: success, denial, failure,
+    expired, unused."""
 
 def udp_send(fd: int, packets: list[bytes]) -> int:
     """sendmmsg on a connected socket. Returns how many the kernel took; 0 when it would block. OSError of the first."""

@@ -88,7 +88,29 @@
     X(querylog_lines, "lines of the query log")                                                        \
     X(querylog_dropped, "answers that should be in it: over `log.rate`, or the reader too slow")       \
     X(dnstap_sent, "messages that dnstap's receiver took")                                            \
-    X(dnstap_dropped, "messages that it did not take in time")
+    X(dnstap_dropped, "messages that it did not take in time")                                              \
+    X(probe_1, "the monitor's questions to ourselves that took up to 0.25 ms")                         \
+    X(probe_2, "up to 2.5 ms")                                                                         \
+    X(probe_3, "up to 25 ms")                                                                          \
+    X(probe_4, "up to 250 ms")                                                                         \
+    X(probe_5, "up to 2.5 s")                                                                          \
+    X(probe_6, "longer")                                                                               \
+    X(probe_us, "what they took in all, in microseconds")                                              \
+    X(probes_failed, "seconds in which an address did not answer the monitor")                         \
+    X(scrapes, "times that the metrics were asked for")
+
+/* What is, in the same block; the parent alone writes it. */
+#define PARENT_GAUGES(X)                                                                               \
+    X(state, "of core/service.py, by its place there")                                                 \
+    X(workers, "worker slots")                                                                         \
+    X(serving, "the slots that serve, a bit each")                                                     \
+    X(fail_open, "queries go to the fallback")                                                         \
+    X(reload_failed, "the last reload was refused")                                                    \
+    X(started_ms, "when the parent started, ms since 1970")                                            \
+    X(cpu_us, "of the parent and all its children, dead ones too")                                     \
+    X(resident, "octets of all of them, what they share counted once")                                 \
+    X(open_fds, "of the parent")                                                                       \
+    X(max_fds, "of the parent")
 
 /* The types CoreDNS names in its `type` label; what is none of them is "other", which comes last. */
 #define TYPES(X)                                                                                       \
@@ -133,6 +155,12 @@ enum parent_counter {
 #undef X
         PARENT_COUNT
 };
+enum parent_gauge { /* their places are behind those of the counters */
+#define X(name, help) G_##name,
+    PARENT_GAUGES(X)
+#undef X
+        GAUGE_COUNT
+};
 enum {
     MAX_ZONES = 64,   /* the four zones everyone has, and as many stub zones as anyone was seen to run, four times over */
     ROWS = 256,       /* 50 zones at two addresses twice over, so that a reload finds free ones; 300 KiB a block */
@@ -147,7 +175,7 @@ enum {
     ANSWER_ITEMS = 12, /* what count_answer() adds to at most */
     JOURNAL_ITEMS = 64 * ANSWER_ITEMS + 8 /* 64 answers, none of which shares a counter with another, and what a batch adds once */
 };
-_Static_assert((int)PARENT_COUNT <= (int)PARENT_VALUES, "the parent's block holds them");
+_Static_assert((int)PARENT_COUNT + (int)GAUGE_COUNT <= (int)PARENT_VALUES, "the parent's block holds them");
 
 struct counter_block {
     _Atomic uint64_t beat; /* ms of CLOCK_MONOTONIC when the thread last showed that it lives */

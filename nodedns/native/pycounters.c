@@ -1,4 +1,4 @@
-/* pycounters.c: the counters page as Python reads it (counters.h). */
+/* pycounters.c: the counters page as Python reads it (counters.h); pyparent.c has the parent's block. */
 #include "binding.h"
 
 static const char *const NAMES[] = {
@@ -9,11 +9,6 @@ static const char *const NAMES[] = {
 static const char *const HELP[] = {
 #define X(name, help) help,
     COUNTERS(X)
-#undef X
-};
-static const char *const PARENT_NAMES[] = {
-#define X(name, help) #name,
-    PARENT_COUNTERS(X)
 #undef X
 };
 static const char *const TYPE_NAMES[] = {
@@ -157,37 +152,6 @@ static PyObject *py_clear_upstream(PyObject *self, PyObject *args)
     return clear(args, UPSTREAMS, JOURNALED, UPSTREAM_VALUES);
 }
 
-static PyObject *py_count_parent(PyObject *self, PyObject *args)
-{
-    (void)self;
-    PyObject *o;
-    const char *name;
-    unsigned long long n = 1;
-    if (!PyArg_ParseTuple(args, "Os|K", &o, &name, &n))
-        return NULL;
-    struct memory *m = memory_of(o, counters_size(0), 1);
-    for (int i = 0; m && i < PARENT_COUNT; i++)
-        if (strcmp(PARENT_NAMES[i], name) == 0) {
-            atomic_fetch_add_explicit(&counters_parent(m->base)[i], n, memory_order_relaxed);
-            Py_RETURN_NONE;
-        }
-    return m ? PyErr_Format(PyExc_KeyError, "no counter %s of the parent", name) : NULL;
-}
-
-static PyObject *py_read_parent(PyObject *self, PyObject *o)
-{
-    (void)self;
-    struct memory *m = memory_of(o, counters_size(0), 0);
-    PyObject *row = m ? PyDict_New() : NULL;
-    for (int i = 0; row && i < PARENT_COUNT; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(atomic_load_explicit(&counters_parent(m->base)[i], memory_order_relaxed));
-        if (!value || PyDict_SetItemString(row, PARENT_NAMES[i], value) < 0)
-            Py_CLEAR(row);
-        Py_XDECREF(value);
-    }
-    return row;
-}
-
 static PyObject *py_counters_size(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -202,8 +166,8 @@ static PyObject *py_table_stats(PyObject *self, PyObject *args)
     static const char *const names[] = {"success", "denial", "failure", "expired", "unused"};
     (void)self;
     PyObject *o;
-    unsigned long long now;
-    if (!PyArg_ParseTuple(args, "OK", &o, &now))
+    unsigned long long now, first = 0, most = UINT64_MAX;
+    if (!PyArg_ParseTuple(args, "OK|KK", &o, &now, &first, &most))
         return NULL;
     struct table_object *t = table_of(o);
     if (!t)
@@ -211,7 +175,7 @@ static PyObject *py_table_stats(PyObject *self, PyObject *args)
     static _Alignas(8) uint8_t out[TABLE_LARGE]; /* under the GIL */
     unsigned long long n[5] = {0}, slots = table_slots(&t->table), small = (unsigned long long)t->table.buckets[0] * TABLE_WAYS;
     uint64_t flushed = atomic_load(&t->table.header->flushed);
-    for (uint64_t i = 0; i < slots; i++) {
+    for (uint64_t i = first; i < slots && most; i++, most--) {
         unsigned hits;
         struct entry *e = (struct entry *)(void *)out;
         size_t len = table_read(&t->table, i, out, &hits);
@@ -225,25 +189,6 @@ static PyObject *py_table_stats(PyObject *self, PyObject *args)
         Py_XDECREF(v);
     }
     return row;
-}
-
-static PyObject *strings(const char *const *names, Py_ssize_t n)
-{
-    PyObject *tuple = PyTuple_New(n);
-    for (Py_ssize_t i = 0; tuple && i < n; i++) {
-        PyObject *s = PyUnicode_FromString(names[i]);
-        if (!s || PyTuple_SetItem(tuple, i, s) < 0)
-            Py_CLEAR(tuple);
-    }
-    return tuple;
-}
-
-static int add_strings(PyObject *module, const char *name, const char *const *names, Py_ssize_t n)
-{
-    PyObject *tuple = strings(names, n);
-    int r = tuple ? PyModule_AddObjectRef(module, name, tuple) : -1;
-    Py_XDECREF(tuple);
-    return r;
 }
 
 /* {name: (offset, length)} */
@@ -265,8 +210,6 @@ static PyMethodDef counter_functions[] = {{"counters_size", py_counters_size, ME
                                           {"read_counters", py_read_counters, METH_VARARGS, NULL},
                                           {"read_row", py_read_row, METH_VARARGS, NULL},
                                           {"read_upstream", py_read_upstream, METH_VARARGS, NULL},
-                                          {"read_parent", py_read_parent, METH_O, NULL},
-                                          {"count_parent", py_count_parent, METH_VARARGS, NULL},
                                           {"clear_row", py_clear_row, METH_VARARGS, NULL},
                                           {"clear_upstream", py_clear_upstream, METH_VARARGS, NULL},
                                           {"table_stats", py_table_stats, METH_VARARGS, NULL},
@@ -275,8 +218,7 @@ static PyMethodDef counter_functions[] = {{"counters_size", py_counters_size, ME
 int add_counters(PyObject *module)
 {
     if (add_strings(module, "COUNTER_NAMES", NAMES, COUNTER_COUNT) < 0 || add_strings(module, "COUNTER_HELP", HELP, COUNTER_COUNT) < 0 ||
-        add_strings(module, "PARENT_NAMES", PARENT_NAMES, PARENT_COUNT) < 0 || add_strings(module, "TYPE_NAMES", TYPE_NAMES, TYPE_CLASSES) < 0 ||
-        add_fields(module, "ROW", ROW, LENGTH(ROW)) < 0 || add_fields(module, "UPSTREAM", UPSTREAM, LENGTH(UPSTREAM)) < 0)
+        add_strings(module, "TYPE_NAMES", TYPE_NAMES, TYPE_CLASSES) < 0 || add_parent(module) < 0 || add_fields(module, "ROW", ROW, LENGTH(ROW)) < 0 || add_fields(module, "UPSTREAM", UPSTREAM, LENGTH(UPSTREAM)) < 0)
         return -1;
     return PyModule_AddFunctions(module, counter_functions);
 }

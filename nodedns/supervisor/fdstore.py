@@ -18,8 +18,9 @@ FIRST = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
 
-def name_of(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> str:
-    """The name a socket is stored under. FDNAME= takes no colon (sd_notify(3))."""
+def name_of(kind: socket.SocketKind, slot: int | str, endpoint: Endpoint) -> str:
+    """The name a socket is stored under; `slot` is a worker's, or what else it is for. FDNAME= takes no colon
+    (sd_notify(3))."""
     proto = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     return f"{proto}-{slot}-{endpoint.address.replace(':', '_')}-{endpoint.port}"
 
@@ -37,7 +38,7 @@ class Store:
             os.set_inheritable(first + at, False)
             self.held.setdefault(names[at] if at < len(names) else "", []).append(first + at)
 
-    def adopt(self, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int | None:
+    def adopt(self, kind: socket.SocketKind, slot: int | str, endpoint: Endpoint) -> int | None:
         """The stored socket of that slot and address, None when there is none that is what its name says."""
         name = name_of(kind, slot, endpoint)
         fds = self.held.pop(name, [])
@@ -69,7 +70,7 @@ class Store:
             systemd.notify("FDSTOREREMOVE=1", f"FDNAME={name}")
 
 
-def keep(fd: int, kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> None:
+def keep(fd: int, kind: socket.SocketKind, slot: int | str, endpoint: Endpoint) -> None:
     """Hands a copy of the socket to systemd; without systemd, nothing."""
     if os.environ.get("NOTIFY_SOCKET"):
         # FDPOLL=0: a socket with an error pending is still ours; systemd would drop it from the store.

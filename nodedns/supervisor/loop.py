@@ -13,7 +13,7 @@ from nodedns.config import Config, Endpoint
 from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.journal import log
-from nodedns.supervisor import memory, sockets, systemd
+from nodedns.supervisor import memory, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.health import Health
@@ -21,13 +21,14 @@ from nodedns.supervisor.kit import NO_SOCKETS, Kit
 from nodedns.supervisor.machine import Machine
 from nodedns.supervisor.monitor import Monitor
 from nodedns.supervisor.named_files import NamedFiles
+from nodedns.supervisor.opening import open_all
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.probe import Probe
 from nodedns.supervisor.reload import Outcome, Steps, reload
-from nodedns.supervisor.rows import RowNames
 from nodedns.supervisor.spawn import SIGNALS, run_worker
 from nodedns.supervisor.status import Status
 from nodedns.supervisor.tally import Tally
+from nodedns.supervisor.vitals import Vitals
 from nodedns.supervisor.workers import worker_count
 from nodedns.worker.job import Job
 
@@ -78,51 +79,35 @@ class Supervisor:
         self.lock_fd = memory.lock(config.node.run_dir)
         store = Store()
         self.alive_fd = memory.await_orphans(config.node.run_dir, slots.LEAVE_LIMIT)
-        listening = self._open(store, count, example)
+        opened = open_all(config, self.machine, self.tally, store, count=count, example=example)
+        self.rows = opened.rows
         # Nobody ever writes to it: its write end is closed when the kernel has ended this process, however that came.
         self.life_fd, self._life = os.pipe2(os.O_CLOEXEC)
         self.poller.watch(heard.fd, self._hear)
         keep = (self.life_fd, self.alive_fd)
-        kit = Kit(self.poller, self.shared, self.table, self.rows, self.tally, keep, worker_main)
-        self.workers = [kit.worker(f"worker {slot}", slot, config, group) for slot, group in enumerate(listening)]
+        kit = Kit(self.poller, opened.shared, opened.table, self.rows, self.tally, keep, worker_main)
+        groups = enumerate(opened.listening)
+        self.workers = [kit.worker(f"worker {slot}", slot, config, group) for slot, group in groups]
         self.canary = kit.worker("canary", count, config, NO_SOCKETS, counted=False)
         self.needed = [*self.workers, *([kit.example(config)] if example else [])]
-        self.monitor: Monitor | None = None
-        if self.machine.plan.steered:
-            self.monitor = Monitor(config, self.poller, keep, self.machine.know)
+        self.monitor = self._watcher(kit, opened.scraped, count + 1)
         self.children = [*self.needed, self.canary, *([self.monitor.worker] if self.monitor else [])]
         self.service = Service()
         self.status = Status(config.node.run_dir, store.adopted)
         self.probe: Probe | None = None
-        self.health = Health(self.poller, self.shared.counters, self.workers, self.machine, self.monitor)
+        self.health = Health(self.poller, opened.shared.counters, self.workers, self.machine, self.monitor)
+        self.vitals = Vitals(opened.shared.counters, self.workers, self.children)
         self.steps: Steps | None = None
         self.outcome = Outcome(None)
         self.files = NamedFiles(config)
         self.hup_kept, self.code = False, 0
 
-    def _open(self, store: Store, count: int, example: bool) -> list[sockets.SlotSockets]:
-        """Link, sockets, shared memory. HostError when one cannot be had, and then no new link is left."""
-        config = self.config
-        self.machine.set_up()
-        try:
-            if example:
-                sockets.check_free(config.zones[0].forward[0], "the example cluster")
-            listening = sockets.open_slots(config.node.listen, count, store)
-            store.remove_rest()
-            self.shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
-            self.rows = RowNames(config.node.run_dir, self.shared.counters, count + 1)
-            self.rows.place(config, config)
-        except HostError:
-            self.machine.undo()
-            raise
-        self.tally.bind(self.shared.counters)
-        self.tally.add("starts")
-        self.tally.add("adoptions", store.adopted)
-        self.table = native.Table(self.shared.table)
-        # No worker of a former parent is left, and nobody was there to raise their epochs.
-        for number in range(count + 1):
-            self.table.raise_epoch(number)
-        return listening
+    def _watcher(self, kit: Kit, scraped: int | None, count: int) -> Monitor | None:
+        """The monitor, where it has something to do."""
+        steered = bool(self.machine.plan.steered)
+        if not steered and scraped is None:
+            return None
+        return Monitor(self.config, kit, self.machine.know, scraped, count=count, steered=steered)
 
     def run(self) -> int:
         """Serves until it is stopped. Returns the exit code."""
@@ -132,6 +117,7 @@ class Supervisor:
         self._fire(Event.OPENED)
         while self.service.state is not State.STOPPED:
             self._write_status()
+            self.vitals.take_time(time.monotonic())
             self.poller.wait(self._patience())
             self._resume()
             self._take_time()
@@ -192,6 +178,8 @@ class Supervisor:
             _ACTIONS[action](self)
 
     def _write_status(self) -> None:
+        fail_open = bool(self.machine.plan.steered) and not self.machine.alive
+        self.vitals.note(self.service.state, fail_open=fail_open, reload_failed=not self.status.reload_ok)
         try:
             more = self.machine.report() | {"monitor": self.monitor.report() if self.monitor else None}
             self.status.write(self.service.state, self.config, self.workers, more)

@@ -126,7 +126,8 @@ def _format_table(memory: native.Memory) -> None:
 
 def _counters_label() -> bytes:
     """What the counters' first page (COUNTERS_HEADER in counters.h) says of the rest: the names, in their order."""
-    names = (*native.COUNTER_NAMES, "parent:", *native.PARENT_NAMES, "row:", *native.ROW, "upstream:", *native.UPSTREAM)
+    parent = ("parent:", *native.PARENT_NAMES, "gauges:", *native.GAUGE_NAMES)
+    names = (*native.COUNTER_NAMES, *parent, "row:", *native.ROW, "upstream:", *native.UPSTREAM)
     return " ".join(("counters:", *names, "\n")).encode()
 
 

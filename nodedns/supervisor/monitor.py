@@ -9,31 +9,43 @@ from nodedns.config import Config, ConfigError, Endpoint
 from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.core import slots
 from nodedns.journal import log
-from nodedns.supervisor.poller import Poller
-from nodedns.supervisor.sockets import SlotSockets
+from nodedns.supervisor.kit import NO_SOCKETS, Kit
 from nodedns.supervisor.spawn import run_monitor
 from nodedns.supervisor.workers import Role, Worker
+from nodedns.worker.job import MonitorJob
 
 FRESH = 3.0
 """Seconds for which a verdict holds: it comes every second, and one that failed takes half a second more."""
 
 
 class Monitor:
-    """`know` is told of kube-dns's endpoints. `beat` is when it was last heard, in seconds of the monotonic clock, 0
-    for never."""
+    """`know` is told of kube-dns's endpoints. `listener` is the socket of its HTTP, None for none; `count` is of slots,
+    the canary's too. `beat` is when it was last heard, in seconds of the monotonic clock, 0 for never."""
 
     def __init__(
-        self, config: Config, poller: Poller, keep: tuple[int, ...], know: Callable[[tuple[Endpoint, ...]], None]
+        self,
+        config: Config,
+        kit: Kit,
+        know: Callable[[tuple[Endpoint, ...]], None],
+        listener: int | None,
+        *,
+        count: int,
+        steered: bool,
     ) -> None:
-        life_fd = keep[0]
         # One pipe for all its lives: what a killed one has said is still read.
         self._fd, self.say_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        poller.watch(self._fd, self._hear)
+        kit.poller.watch(self._fd, self._hear)
 
         def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
-            return run_monitor(worker.config, self.say_fd, ready_fd, go_fd, life_fd)
+            pipes = (self.say_fd, ready_fd, go_fd, kit.keep[0])
+            return run_monitor(MonitorJob(worker.config, kit.shared, count, kit.rows.now, listener, steered, *pipes))
 
-        self.worker = Worker(Role("monitor", body), config, SlotSockets((), ()), poller, (self.say_fd, *keep))
+        def tell(what: str) -> None:
+            if what == "restarts":
+                kit.tally.add("monitor_restarts")
+
+        keep = (self.say_fd, *([] if listener is None else [listener]), *kit.keep)
+        self.worker = Worker(Role("monitor", body, tell=tell), config, NO_SOCKETS, kit.poller, keep)
         self._know = know
         self._failed, self._failed_at = "", float("-inf")
         self.beat = 0.0

@@ -7,7 +7,7 @@ of a dead worker is answered by the next one.
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
@@ -50,7 +50,7 @@ def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[Slo
     def held(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int:
         fd = store.adopt(kind, slot, endpoint)
         if fd is None:
-            opened.append(_listening(endpoint, kind))
+            opened.append(_listening(endpoint, kind, "node.listen"))
             fd = opened[-1].fileno()
             keep(fd, kind, slot, endpoint)
         return fd
@@ -70,6 +70,19 @@ def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[Slo
     return [SlotSockets(tuple(fds[i : i + n]), tuple(fds[i + n : i + 2 * n])) for i in range(0, len(fds), 2 * n)]
 
 
+def open_metrics(endpoint: Endpoint, store: Store) -> int:
+    """The socket of the monitor's HTTP, adopted or opened and stored. HostError when it is missing or taken.
+
+    One for all its lives: while there is no monitor, a scrape waits.
+    """
+    fd = store.adopt(socket.SOCK_STREAM, "metrics", endpoint)
+    if fd is None:
+        check_free(endpoint, "metrics.listen", (socket.SOCK_STREAM,))
+        fd = _listening(endpoint, socket.SOCK_STREAM, "metrics.listen").detach()
+        keep(fd, socket.SOCK_STREAM, "metrics", endpoint)
+    return fd
+
+
 def open_private() -> tuple[int, Endpoint]:
     """A UDP socket of our own on loopback and a port of the kernel's choice: the canary's. OSError as bind(2)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
@@ -82,12 +95,12 @@ def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
 
 
-def check_free(endpoint: Endpoint, what: str) -> None:
-    """HostError when UDP or TCP of `endpoint`, which is `what` to a person, cannot be had.
+def check_free(endpoint: Endpoint, what: str, kinds: Iterable[socket.SocketKind] = tuple(_KIND)) -> None:
+    """HostError when one of `kinds` of `endpoint`, which is `what` to a person, cannot be had.
 
     Binds once without SO_REUSEPORT: with it, a second server of the same user would share our queries unnoticed.
     """
-    for kind in _KIND:
+    for kind in kinds:
         try:
             _bind_alone(endpoint, kind)
         except OSError as error:
@@ -119,7 +132,7 @@ def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str
     return f"{where}: {error.strerror}; choose another address"
 
 
-def _listening(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
+def _listening(endpoint: Endpoint, kind: socket.SocketKind, what: str) -> socket.socket:
     family = family_of(endpoint)
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:
@@ -139,7 +152,7 @@ def _listening(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise HostError(f"node.listen: {_refusal(error, endpoint, kind)}") from error
+        raise HostError(f"{what}: {_refusal(error, endpoint, kind)}") from error
     return sock
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from nodedns import journal
-from nodedns.config import Config
 from nodedns.core.plan import Plan
 from nodedns.supervisor.privileges import drop
-from nodedns.worker.job import Job
+from nodedns.worker.job import Job, MonitorJob
 
 Body = Callable[[int, int], int]
 """What a child does: gets its ready and go descriptors, returns its exit code."""
@@ -160,12 +159,12 @@ def run_example(address: str, port: int, ready_fd: int, life_fd: int) -> int:
     return 0
 
 
-def run_monitor(config: Config, say_fd: int, ready_fd: int, go_fd: int, life_fd: int) -> int:
+def run_monitor(job: MonitorJob) -> int:
     """The monitor's life; its exit code."""
     drop()
     from nodedns.monitor.main import run
 
-    return run(config, say_fd, ready_fd, go_fd, life_fd)
+    return run(job)
 
 
 def run_host(verb: str, plan: Plan, alive: bool, say_fd: int) -> int:

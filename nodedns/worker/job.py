@@ -1,4 +1,4 @@
-"""What the parent hands to a worker: the one thing the two rooms both know."""
+"""What the parent hands to a worker, and to the monitor: the one thing the rooms both know."""
 
 from dataclasses import dataclass
 
@@ -38,3 +38,23 @@ class Job:
     go_fd: int
     life_fd: int
     rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorJob:
+    """What the monitor gets. It speaks as a worker does by its pipes, and says lines to `say_fd`.
+
+    `listener` is the bound socket of its HTTP, None for none. `steered`: kube-dns's endpoints are of interest. `slots`
+    counts the canary's.
+    """
+
+    config: Config
+    shared: Shared
+    slots: int
+    rows: Rows
+    listener: int | None
+    steered: bool
+    say_fd: int
+    ready_fd: int
+    go_fd: int
+    life_fd: int

@@ -76,6 +76,8 @@ netfilter = "none"
 workers = 1
 run_dir = "$home/run"
 allow = ["127.0.0.0/8", "10.0.0.0/8"]
+[metrics]
+listen = "none"
 [[zone]]
 name = "cluster.local"
 forward = ["127.0.0.1:$upstream"]

@@ -128,7 +128,7 @@ class Service:
         forward: tuple[int, ...] = (),
         policy: str = "random",
     ) -> None:
-        self.home, self.port, self.workers = home, free_port(), workers
+        self.home, self.port, self.scraped, self.workers = home, free_port(), free_port(), workers
         self.run_dir = home / "run"
         self.config = home / "nodedns.toml"
         self.transport, self.policy = transport, policy
@@ -144,7 +144,7 @@ class Service:
         self.config.write_text(
             f'[cluster]\ndns = "127.0.0.1:{upstream}"\n'
             f'[node]\nlisten = ["127.0.0.1:{self.port}"]\nworkers = {self.workers}\nrun_dir = "{self.run_dir}"\n'
-            '[cache]\nsize = "8MiB"\n'
+            f'[cache]\nsize = "8MiB"\n[metrics]\nlisten = "127.0.0.1:{self.scraped}"\n'
             f'[[zone]]\nname = "."\nforward = {self.forward}\n'
             f'transport = "{self.transport}"\npolicy = "{self.policy}"\n'
             "success = { max_ttl = 600 }\n" + extra

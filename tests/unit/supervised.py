@@ -36,6 +36,7 @@ def make_config(run_dir: Path, workers: int = 2, allow: str = "127.0.0.0/8") -> 
     text = f"""
         cluster.dns = "127.0.0.1:1"
         cache.size = "1MiB"
+        metrics.listen = "none"
         [node]
         listen = ["127.0.0.1:{free_port()}"]
         allow = ["{allow}"]

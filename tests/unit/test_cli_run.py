@@ -24,6 +24,8 @@ workers = {workers}
 run_dir = "{run_dir}"
 [cache]
 size = "1MiB"
+[metrics]
+listen = "none"
 [[zone]]
 name = "."
 forward = "127.0.0.1:9"

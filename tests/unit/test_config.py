@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nodedns import config
-from nodedns.config import Cache, Config, ConfigError, Endpoint, Node, Problem, Ttl, Zone
+from nodedns.config import Cache, Config, ConfigError, Endpoint, Metrics, Node, Problem, Ttl, Zone
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 DNS = '[cluster]\ndns = "10.96.0.10"\n'
@@ -34,6 +34,7 @@ SEED = Config(
         Zone("in-addr.arpa.", KUBE_DNS, None, "random", "tcp", LONG, LONG),
         Zone("ip6.arpa.", KUBE_DNS, None, "random", "tcp", LONG, LONG),
     ),
+    metrics=Metrics(Endpoint("127.0.0.1", 9253), ("1.6", "1.7", "1.11"), 0),
 )
 
 
@@ -270,12 +271,39 @@ def test_example() -> None:
     ]
 
 
+SCRAPED = [
+    ("none", None),
+    ("10.1.2.3", Endpoint("10.1.2.3", 9253)),
+    ("10.1.2.3:9153", Endpoint("10.1.2.3", 9153)),
+    ("0.0.0.0", Endpoint("0.0.0.0", 9253)),
+    ("0.0.0.0:9153", Endpoint("0.0.0.0", 9153)),
+    ("::", Endpoint("::", 9253)),
+    ("fd00::1", Endpoint("fd00::1", 9253)),
+    ("[::]:80", Endpoint("::", 80)),
+    ("[fd00::1]:53", Endpoint("fd00::1", 53)),
+]
+
+
+@pytest.mark.parametrize(("text", "listen"), SCRAPED)
+def test_metrics_listen(text: str, listen: Endpoint | None) -> None:
+    """One address or all of them; node-cache's port where none is written."""
+    assert config.parse(f'{DNS}[metrics]\nlisten = "{text}"').metrics.listen == listen
+
+
+def test_metrics_coredns() -> None:
+    """Some generations, one, or none."""
+    for text, names in (("'1.7'", ("1.7",)), ("['1.11', '1.6']", ("1.11", "1.6")), ("'none'", ())):
+        assert config.parse(f"{DNS}[metrics]\ncoredns = {text}").metrics.coredns == names
+
+
 CHANGES = [
     ("", ()),
     ("node.allow = '10.0.0.0/8'\nzone = [{ name = '.', forward = '10.1.1.1' }]", ()),
     ("node.workers = 3", ("node.workers",)),
     ("node = { fallback = '10.0.0.1', fail_open_after = 5, on_stop = 'clean' }", ()),
     ("node.netfilter = 'none'", ("node.netfilter",)),
+    ("metrics.listen = 'none'", ("metrics.listen",)),
+    ("metrics = { coredns = 'none', lameduck = 5 }", ()),
     ("node = { listen = '127.0.0.1', run_dir = '/x', workers = 1 }\ncache.size = '1MiB'",
      ("cache.size", "node.listen", "node.run_dir", "node.workers")),
 ]  # fmt: skip

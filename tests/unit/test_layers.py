@@ -46,7 +46,9 @@ ROOMS = {
     "job": Room(("nodedns.worker.job",), words("native core config"), EVERYWHERE | MACHINE),
     "worker": Room(("nodedns.worker",), words("job journal native core config"), EVERYWHERE | CHILD),
     "monitor": Room(
-        ("nodedns.monitor",), words("journal core config"), EVERYWHERE | words("dnslib subprocess threading")
+        ("nodedns.monitor",),
+        words("job journal native core config"),
+        EVERYWHERE | words("dnslib subprocess threading"),
     ),
     "example": Room(("nodedns.example",), words(""), EVERYWHERE | words("aiodns")),
     "core": Room(("nodedns.core",), words("config"), EVERYWHERE | MACHINE | CHILD),

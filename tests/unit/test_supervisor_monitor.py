@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +22,8 @@ class Heard:
     def __init__(self) -> None:
         self.known: list[tuple[Endpoint, ...]] = []
         self.poller = Poller()
-        life = os.open(os.devnull, os.O_RDONLY)
-        self.monitor = Monitor(CONFIG, self.poller, (life,), self.known.append)
+        kit = SimpleNamespace(poller=self.poller, keep=(os.open(os.devnull, os.O_RDONLY),))
+        self.monitor = Monitor(CONFIG, kit, self.known.append, None, count=1, steered=True)
 
     def say(self, text: bytes) -> None:
         os.write(self.monitor.say_fd, text)
