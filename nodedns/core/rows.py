@@ -27,6 +27,11 @@ def upstream_name(server: Endpoint) -> str:
     return str(Endpoint(server.address, server.port))
 
 
+def upstream_of(text: str) -> str:
+    """The same, of a server as it is written in a config or in status.json."""
+    return text.removeprefix("tls://").partition("#")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """By number: (server, zone) of a row, (to,) of an upstream; None is free."""

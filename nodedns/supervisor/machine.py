@@ -13,6 +13,7 @@ from nodedns.supervisor import memo, systemd, task
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.netlink import Ears, SignOfLife
 from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.status import boottime_ms
 from nodedns.supervisor.tally import Tally
 
 SLOW = 10.0
@@ -41,6 +42,7 @@ class Machine:
         self.repair = Repair(SLOW, float("inf"))
         self.alive = False  # packets are steered to us
         self._made = self._let_go = False
+        self._repaired_at = self._failed_open_at = 0  # ms of CLOCK_BOOTTIME, 0 for never
         self._stop_keeps: bool | None = None  # known once a stop has begun
 
     def set_up(self) -> None:
@@ -130,6 +132,8 @@ class Machine:
                 "fallback": [str(at) for at in self.plan.fallback],
             },
             "repairs": self.repair.count,
+            "repaired_at": self._repaired_at,
+            "failed_open_at": self._failed_open_at,
         }
 
     def bad(self) -> None:
@@ -140,6 +144,7 @@ class Machine:
             self._let_go = True
             where = ", ".join(map(str, self.plan.fallback)) or "nobody: there is no fallback"
             log("fail_open", f"an address does not answer: in {self.plan.hold} s queries go to {where}")
+            self._failed_open_at = boottime_ms()
         self.alive = False
 
     def follow(self, config: Config) -> None:
@@ -196,6 +201,7 @@ class Machine:
         if changes:
             self._tally.add("repairs")
             log("repair", "link or rules were put right:", *changes)
+            self._repaired_at = boottime_ms()
         self.repair.done(time.monotonic(), changed=bool(changes or problem))
         if self.repair.streak > before >= 5:
             times = self.repair.streak

@@ -41,6 +41,11 @@ class Service:
             os.close(fd)
         return False
 
+    @property
+    def serving(self) -> list[int]:
+        """Slots whose worker served when status.json was written."""
+        return [worker["slot"] for worker in self.status["workers"] if worker["state"] == "SERVING"]
+
     def map(self, name: str, writable: bool = False) -> native.Memory:
         """The shared file `name` ("cache", "counters"). Its size is the file's: only its owner can change that."""
         fd = os.open(f"{self.run_dir}/{name}", (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)

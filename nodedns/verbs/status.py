@@ -1,19 +1,25 @@
 """`nodedns status`: one screen from status.json, the counters and the table, all of them only read."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nodedns import native
 from nodedns.config import ConfigError
-from nodedns.core.figures import HOWS, figures
-from nodedns.core.rows import DROPPED
+from nodedns.core.figures import HOWS, STATES
+from nodedns.core.rows import upstream_of
+from nodedns.core.top import Look, view
 from nodedns.supervisor.memory import counters_mark
 from nodedns.supervisor.rows import load
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
+from nodedns.verbs.looking import look
 from nodedns.verbs.service import Service, find
 
 HITS = HOWS[:3]
+MOST = 4
+"""Of a list that grows with the config: an ordinary node's status fits 80 columns and 24 lines."""
 
 
 def status(source: Source, as_json: bool) -> int:
@@ -38,31 +44,51 @@ def zone_names(source: Source) -> list[str]:
 
 
 def collect(service: Service) -> dict[str, Any]:
-    """status.json, and: alive, now (ms of CLOCK_BOOTTIME, as since), counters, zones by name, cache slots by state."""
-    now = native.now()
-    report = {"alive": service.alive, "now": now, **service.status}
+    """What docs/observe.md says: status.json, whether its writer is alive, the counters, the table."""
+    now, alive = native.now(), service.alive
+    report = {"alive": alive, "now": now, **service.status}
+    if alive:
+        report["backend"] = backend(report.get("rules") or {})
     try:
         # The canary has a block too.
-        counters, slots = service.map("counters"), len(service.status["workers"]) + 1
+        counters, slots = service.counters(), len(service.status["workers"]) + 1
         memory, table = service.table()
     except FileNotFoundError:
         return report
+    rows = load(f"{service.run_dir}/rows.json", counters_mark(counters))
+    looked = look(counters, slots, rows)
     report["counters"] = native.read_counters(counters, slots) | native.read_parent(counters)
-    report["zones"] = zones = by_zone(service, counters, slots)
+    report["zones"] = zones = by_zone(looked)
     report["cache"] = {"size": memory.size, **native.table_stats(table, now)}
     report["hits"] = sum(row[kind] for row in zones.values() for kind in HITS)
     report["misses"] = sum(row["miss"] for row in zones.values())
+    asked = {up.name: up for up in view(looked, None, None, service.serving if alive else ()).upstreams}
+    named = dict.fromkeys(upstream_of(at) for zone in report.get("forward", ()) for at in zone["forward"])
+    report["upstreams"] = [asdict(asked[name]) for name in named if name in asked]
     return report
 
 
-def by_zone(service: Service, counters: native.Memory, slots: int) -> dict[str, dict[str, int]]:
+def backend(rules: dict[str, Any]) -> dict[str, str] | None:
+    """Whose rulesets get our ACCEPT rules, and why: looked up now, as the service does with each look at its rules."""
+    if not rules.get("steered"):
+        return None
+    if rules["netfilter"] != "auto":
+        return {"name": rules["netfilter"], "why": "the config says so"}
+    from nodedns.host.errors import ChangeError  # late: only a node has rules
+    from nodedns.host.netfilter.detect import detect
+
+    try:
+        name, why = detect()
+    except ChangeError as error:
+        name, why = "unknown", str(error)
+    return {"name": name, "why": why}
+
+
+def by_zone(looked: Look) -> dict[str, dict[str, int]]:
     """Answers of each zone that has given any, by where they came from (HOWS)."""
     found: dict[str, dict[str, int]] = {}
-    for number, name in enumerate(load(f"{service.run_dir}/rows.json", counters_mark(counters)).rows):
-        if name is None or name[1] == DROPPED:
-            continue
-        row = figures(native.read_row(counters, slots, number), native.ROW)
-        zone = found.setdefault(name[1], dict.fromkeys(HOWS, 0))
+    for (_server, name), row in looked.rows.items():
+        zone = found.setdefault(name, dict.fromkeys(HOWS, 0))
         for how, value in zip(HOWS, row["hows"], strict=True):
             zone[how] += value
     return {zone: row for zone, row in found.items() if any(row.values())}
@@ -89,29 +115,62 @@ def screen(report: dict[str, Any]) -> list[str]:
         ratio = f", {100 * report['hits'] / asked:.2f} % from the cache" if asked else ""
         lines.append(f"answers   {report['counters']['answers']}{ratio}")
         lines.append(f"cache     {fill(report['cache'])}")
-    return lines + upstreams(report) + reloads(report["reload"], now)
+    return lines + zones(report) + upstreams(report) + reloads(report["reload"], now)
 
 
 def machine(report: dict[str, Any]) -> list[str]:
     """Link and rules, and who looks after them; of the example, nothing."""
-    rules, monitor, lines = report.get("rules") or {}, report.get("monitor"), []
+    now, rules, monitor, lines = report["now"], report.get("rules") or {}, report.get("monitor"), []
     if report.get("link"):
-        lines.append(f"link      {report['link']}, {report['repairs']} repairs of link or rules")
+        repaired = last(report["repairs"], report.get("repaired_at"), now)
+        lines.append(f"link      {report['link']}; repairs of link or rules: {repaired}")
     if rules.get("steered"):
         fallback = ", ".join(rules["fallback"]) or "nobody knows kube-dns's endpoints yet"
         where = "queries come to us" if rules["alive"] else "queries go to the fallback"
-        lines.append(f"rules     netfilter {rules['netfilter']}: {where}; fallback {fallback}")
+        failed_open = last(report.get("counters", {}).get("fail_opens", 0), report.get("failed_open_at"), now)
+        lines.append(f"rules     {report['backend']['name']}: {report['backend']['why']}")
+        lines.append(f"steering  {where}; failed open: {failed_open}")
+        lines.append(f"fallback  {fallback}")
     if monitor:
         verdict = monitor["failed"] or "every address answers over UDP and TCP"
         lines.append(f"monitor   {monitor['state']}, restarts {monitor['restarts']}: {verdict}")
+    if report.get("metrics"):
+        lines.append(f"metrics   http://{report['metrics']}/metrics")
     if report.get("adoptions"):
         lines.append(f"sockets   {report['adoptions']} taken over from the service before this one")
     return lines
 
 
+def last(count: int, at: int | None, now: int) -> str:
+    """How often something happened, and when it did last, 0 for not since the start."""
+    if not count:
+        return "none"
+    return f"{count}, the last {span(now - at)} ago" if at else f"{count}, none since the start"
+
+
+def zones(report: dict[str, Any]) -> list[str]:
+    """Whom a miss goes to: a line for all zones that have the same servers."""
+    same: dict[tuple[str, ...], list[str]] = {}
+    for zone in report.get("forward", ()):
+        same.setdefault(tuple(zone["forward"]), []).append(zone["name"])
+    return [f"zone      {some(names)} -> {some(servers) or 'nobody'}" for servers, names in same.items()]
+
+
 def upstreams(report: dict[str, Any]) -> list[str]:
-    """Whom a miss goes to, a zone a line."""
-    return [f"upstream  {zone['name']} -> {', '.join(zone['forward'])}" for zone in report.get("forward", ())]
+    """How those are that questions go to, the worst first."""
+    ordered = sorted(report.get("upstreams", ()), key=lambda up: -STATES.index(up["state"]))
+    lines = []
+    for up in ordered[:MOST]:
+        rtt = f", mostly {1000 * up['rtt']:.3g} ms" if up["rtt"] else ""
+        failed = f"timeouts {up['timeouts']}, errors {up['errors']}"
+        lines.append(f"upstream  {up['name']} {up['state']}{rtt}; questions {up['sent']}, {failed}")
+    return lines + [f"          and {len(ordered) - MOST} more"] * (len(ordered) > MOST)
+
+
+def some(names: Sequence[str]) -> str:
+    """A list that fits a line."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
 
 
 def fill(cache: dict[str, int]) -> str:

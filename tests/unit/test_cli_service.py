@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from service_files import Verb, held_lock, write, write_status
 
 from nodedns import native
+from nodedns.supervisor.memory import counters_mark
 from nodedns.verbs.files import DEFAULT_RUN_DIR, Source
+from nodedns.verbs.service import find
 from nodedns.verbs.status import span
 
 
@@ -111,30 +114,68 @@ def test_status_of_a_service_that_does_not_serve(state: str, config_file: Path, 
 @pytest.mark.parametrize(
     ("rules", "monitor", "shown"),
     [
-        ({"alive": True, "fallback": ["10.244.2.10:53"]}, "", "queries come to us; fallback 10.244.2.10:53"),
-        ({"alive": False, "fallback": []}, "169.254.20.10:53 over TCP: x", "go to the fallback; fallback nobody knows"),
+        ({"alive": True, "fallback": ["10.244.2.10:53"]}, "", ("queries come to us", "10.244.2.10:53")),
+        (
+            {"alive": False, "fallback": []},
+            "169.254.20.10:53 over TCP: x",
+            ("queries go to the fallback", "nobody knows kube-dns's endpoints yet"),
+        ),
     ],
 )
-def test_status_of_the_machine(rules: dict[str, Any], monitor: str, shown: str, config_file: Path, verb: Verb) -> None:
-    """Link, rules, the self-probe's verdict, adopted sockets and upstreams have a line each."""
+def test_status_of_the_machine(
+    rules: dict[str, Any], monitor: str, shown: tuple[str, str], config_file: Path, verb: Verb
+) -> None:
+    """Link, rules, fallback, the self-probe's verdict and adopted sockets have a line each."""
+    native.count_parent(find(Source(str(config_file))).map("counters", writable=True), "fail_opens", 2)
     write_status(
         config_file,
         link="nodelocaldns",
         repairs=3,
-        rules={"netfilter": "auto", "steered": ["169.254.20.10:53"], **rules},
+        repaired_at=native.now() - 61_000,
+        rules={"netfilter": "iptables-nft", "steered": ["169.254.20.10:53"], **rules},
         monitor={"pid": 7, "state": "SERVING", "restarts": 1, "failed": monitor},
+        metrics="127.0.0.1:9253",
         adoptions=8,
-        forward=[{"name": ".", "forward": ["192.0.2.1:53", "192.0.2.2:53"]}],
     )
     out = verb("status", "--config", str(config_file))[1]
-    for part in (
-        "link      nodelocaldns, 3 repairs",
-        f"rules     netfilter auto: queries {shown.removeprefix('queries ')}",
-        f"monitor   SERVING, restarts 1: {monitor or 'every address answers'}",
-        "sockets   8 taken over",
-        "upstream  . -> 192.0.2.1:53, 192.0.2.2:53",
+    for line in (
+        "link      nodelocaldns; repairs of link or rules: 3, the last 1 min 1 s ago",
+        "rules     iptables-nft: the config says so",
+        f"steering  {shown[0]}; failed open: 2, none since the start",
+        f"fallback  {shown[1]}",
+        f"monitor   SERVING, restarts 1: {monitor or 'every address answers over UDP and TCP'}",
+        "metrics   http://127.0.0.1:9253/metrics",
+        "sockets   8 taken over from the service before this one",
     ):
-        assert part in out
+        assert line in out.splitlines()
+
+
+@pytest.mark.usefixtures("table", "lock")
+def test_status_of_upstreams(config_file: Path, verb: Verb) -> None:
+    """Zones with the same servers share a line; servers are there with the worst first, as those see them who serve."""
+    run_dir = config_file.parent / "run"
+    service = find(Source(str(config_file)))
+    counters = service.map("counters", writable=True)
+    names = [[f"192.0.2.{n}:853"] for n in range(6)]
+    write(run_dir / "rows.json", json.dumps({"mark": counters_mark(counters), "rows": [], "upstreams": names}))
+    slots = native.map_file((file := (run_dir / "slots").open("rb+")).fileno(), 3 * native.SLOT_SIZE, True)
+    file.close()
+    for slot, state in enumerate((1, 2, 3)):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server = native.Server(
+            service.table(writable=True)[1], counters, slots, slot, [sock.fileno()], [], [(b"\0", 1, 0, 0)]
+        )
+        server.note_upstream(5, state, 2_500_000, 1)
+        server.count_upstream(5, native.UPSTREAM["timeouts"][0], 3)
+        sock.close()
+    forward = [f"tls://192.0.2.{n}:853#dns.example" for n in range(6)]
+    write_status(config_file, forward=[{"name": f"z{n}.", "forward": forward} for n in range(6)])
+    lines = verb("status", "--config", str(config_file))[1].splitlines()
+    zone = "zone      z0., z1., z2., z3. and 2 more -> "
+    assert [line for line in lines if line.startswith(zone)] == [zone + ", ".join(forward[:4]) + " and 2 more"]
+    at = lines.index("upstream  192.0.2.5:853 down, mostly 2.5 ms; questions 0, timeouts 9, errors 0")
+    assert lines[at + 1] == "upstream  192.0.2.0:853 unknown; questions 0, timeouts 0, errors 0"
+    assert lines[at + 4] == "          and 2 more"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it looks for links and rules")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from nodedns import native
-from nodedns.core.figures import figures
-from nodedns.core.rows import Place, Rows
+from nodedns.core.rows import Rows
 from nodedns.core.top import Look, Sample
 from nodedns.supervisor.memory import counters_mark
 from nodedns.supervisor.rows import load
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
+from nodedns.verbs.looking import look
 from nodedns.verbs.service import Service, find, read_status
 
 MOST = 100
@@ -58,26 +58,11 @@ class Reader:
     @property
     def serving(self) -> list[int]:
         """Slots with a worker that serves."""
-        workers = self.service.status["workers"] if self.alive else ()
-        return [worker["slot"] for worker in workers if worker["state"] == "SERVING"]
+        return self.service.serving if self.alive else []
 
     def look(self) -> Look:
         """The counters as they are now."""
-        memory, slots = self._counters, self._slots
-        lanes = (native.read_slot(memory, slot) for slot in range(slots - 1))
-        rows = {name: figures(native.read_row(memory, slots, n), native.ROW) for n, name in _named(self._rows.rows)}
-        upstreams = {}
-        for number, name in _named(self._rows.upstreams):
-            octets, gauges = native.read_upstream(memory, slots, number)
-            upstreams[name[0]] = figures(octets, native.UPSTREAM), gauges
-        return Look(
-            at=native.now(),
-            mark=counters_mark(memory),
-            answers=native.read_counters(memory, slots)["answers"],
-            rows=rows,
-            upstreams=upstreams,
-            workers=[(hit["answers"], miss["answers"]) for hit, miss in lanes],
-        )
+        return look(self._counters, self._slots, self._rows)
 
     def samples(self, most: int = MOST) -> Iterator[tuple[list[Sample], int]]:
         """Of each ring what is new, at most `most` records, and how many were missed."""
@@ -85,7 +70,3 @@ class Reader:
             after, found = native.read_samples(self._samples, None, ring, since, most)
             self._heads[ring] = after
             yield [Sample(one[2], one[3], one[6], one[11], one[9]) for one in found], max(0, after - since - len(found))
-
-
-def _named(places: Place) -> Iterator[tuple[int, tuple[str, ...]]]:
-    return ((number, name) for number, name in enumerate(places) if name is not None)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from nodedns.core.heavy import Heavy
@@ -93,7 +94,7 @@ class Watch:
             "p99": seen.p99,
             "rcodes": {rcode_name(code): count for code, count in seen.rcodes.items()},
             "zones": [{"name": name, "answers": count, "hit_ratio": hits} for name, count, hits in seen.zones],
-            "upstreams": [{name: getattr(up, name) for name in up.__slots__} for up in seen.upstreams],
+            "upstreams": [asdict(up) for up in seen.upstreams],
             "workers": self._workers(),
             "top_names": [{"name": name, "share": share} for name, share in self.names],
             "top_misses": [{"name": name, "share": share} for name, share in self.misses],
