@@ -66,6 +66,8 @@ class Probe:
             fd = self._waiting[who] = None
         if fd is None:
             fd = _connected(endpoint, kind)
+            if fd is None:
+                return
             self._waiting[who] = fd
             self._poller.watch(fd, self._reader(who, fd))
         length = len(self._id + _QUESTION).to_bytes(2) if kind == socket.SOCK_STREAM else b""
@@ -99,13 +101,18 @@ class Probe:
         return read
 
 
-def _connected(endpoint: Endpoint, kind: socket.SocketKind) -> int:
-    """Connected: the kernel drops what comes from anyone else. From loopback: our rules send that to nobody else.
+def _connected(endpoint: Endpoint, kind: socket.SocketKind) -> int | None:
+    """Connected: the kernel drops what comes from anyone else. From loopback: our rules send that to nobody else. None
+    when there is no way there now: without our link and a default route, until the link is put right.
 
     A stream to ourselves is established, or refused, before connect(2) returns; one that is not yet is asked again.
     """
     with socket.socket(family_of(endpoint), kind | socket.SOCK_NONBLOCK) as sock:
         sock.bind(("::1" if ":" in endpoint.address else "127.0.0.1", 0))
-        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+        try:
             sock.connect((endpoint.address, endpoint.port))
+        except (BlockingIOError, ConnectionRefusedError):
+            pass
+        except OSError:
+            return None
         return sock.detach()

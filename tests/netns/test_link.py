@@ -1,5 +1,6 @@
 """host.link, supervisor.netlink.Ears and the cleanup verb."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from nodedns.cli import main
 from nodedns.host import apply, link
 from nodedns.host.errors import ChangeError
 from nodedns.supervisor.netlink import Ears
+from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.probe import Probe
 from tests.netns.conftest import host, say
 from tests.netns.scenes import KUBE_DNS, OTHERS, PLANS, SERVICE_IP, V4, V6, plan
 
@@ -54,6 +57,20 @@ def test_refused(there: str, message: str) -> None:
     with pytest.raises(ChangeError, match=message):
         link.converge(LINK, ALL, print)
     assert host() == before
+
+
+def test_no_way_there() -> None:
+    """Without link and default route, our own question has no answer; that is not the end of who asks."""
+    probe = Probe(Poller(), [V4], now=0.0)
+    probe.ask(1.0)
+    assert probe.silent == f"{V4} over UDP, {V4} over TCP"
+    say("ip", "address", "add", f"{V4.address}/32", "dev", "lo")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((V4.address, V4.port))
+        server.settimeout(5)
+        probe.ask(2.0)
+        assert server.recv(512)
+    probe.close()
 
 
 def test_a_link_of_others_stays() -> None:
