@@ -161,9 +161,9 @@ def upstreams(report: dict[str, Any]) -> list[str]:
     ordered = sorted(report.get("upstreams", ()), key=lambda up: -STATES.index(up["state"]))
     lines = []
     for up in ordered[:MOST]:
-        rtt = f", mostly {1000 * up['rtt']:.3g} ms" if up["rtt"] else ""
-        failed = f"timeouts {up['timeouts']}, errors {up['errors']}"
-        lines.append(f"upstream  {up['name']} {up['state']}{rtt}; questions {up['sent']}, {failed}")
+        times = f", p50 {duration(up['p50'])}, p99 {duration(up['p99'])}" if up["p50"] else ""
+        failed = "".join(f", {what} {up[what]}" for what in ("timeouts", "errors") if up[what])
+        lines.append(f"upstream  {up['name']} {up['state']}{times}; asked {up['sent']}{failed}")
     return lines + [f"          and {len(ordered) - MOST} more"] * (len(ordered) > MOST)
 
 
@@ -177,7 +177,7 @@ def fill(cache: dict[str, int]) -> str:
     live = sum(cache[kind] for kind in HITS)
     slots = cache["small"] + cache["large"]
     kinds = f"answers {cache['success']}, denials {cache['denial']}, failures {cache['failure']}"
-    return f"{live} of {slots} slots live ({100 * live / slots:.1f} %): {kinds}; {cache['size'] / 2**20:g} MiB"
+    return f"{cache['size'] / 2**20:g} MiB, {100 * live / slots:.1f} % full: {kinds}"
 
 
 def reloads(reload: dict[str, Any], now: int) -> list[str]:
@@ -188,6 +188,13 @@ def reloads(reload: dict[str, Any], now: int) -> list[str]:
         f"reloads   {reload['count']}, the last {span(now - reload['at'])} ago was {verdict}",
         *(f"          {problem}" for problem in reload["problems"]),
     ]
+
+
+def duration(seconds: float | None) -> str:
+    """Three digits that say something; "-" for none."""
+    if seconds is None:
+        return "-"
+    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1000 * seconds:.3g} ms"
 
 
 def span(ms: int) -> str:

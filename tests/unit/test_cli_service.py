@@ -79,7 +79,7 @@ def test_status_of_a_living_service(config_file: Path, verb: Verb) -> None:
         "worker 1  SERVING, pid 101, restarts 1",
     ):
         assert part in out
-    assert "cache     0 of " in out
+    assert "cache     1 MiB, 0.0 % full: answers 0, denials 0, failures 0" in out
     assert "reloads   none" in out
 
 
@@ -167,14 +167,15 @@ def test_status_of_upstreams(config_file: Path, verb: Verb) -> None:
         )
         server.note_upstream(5, state, 2_500_000, 1)
         server.count_upstream(5, native.UPSTREAM["timeouts"][0], 3)
+        server.count_reply(5, 0, 250_000)
         sock.close()
     forward = [f"tls://192.0.2.{n}:853#dns.example" for n in range(6)]
     write_status(config_file, forward=[{"name": f"z{n}.", "forward": forward} for n in range(6)])
     lines = verb("status", "--config", str(config_file))[1].splitlines()
     zone = "zone      z0., z1., z2., z3. and 2 more -> "
     assert [line for line in lines if line.startswith(zone)] == [zone + ", ".join(forward[:4]) + " and 2 more"]
-    at = lines.index("upstream  192.0.2.5:853 down, mostly 2.5 ms; questions 0, timeouts 9, errors 0")
-    assert lines[at + 1] == "upstream  192.0.2.0:853 unknown; questions 0, timeouts 0, errors 0"
+    at = lines.index("upstream  192.0.2.5:853 down, p50 0.125 ms, p99 0.247 ms; asked 0, timeouts 9")
+    assert lines[at + 1] == "upstream  192.0.2.0:853 unknown; asked 0"
     assert lines[at + 4] == "          and 2 more"
 
 

@@ -12,8 +12,9 @@ from nodedns.query_wire import spelled_wire
 from nodedns.supervisor.memory import counters_mark
 from nodedns.verbs.files import Source
 from nodedns.verbs.service import find
+from nodedns.verbs.status import duration
 from nodedns.verbs.top.reading import Reader
-from nodedns.verbs.top.screen import ASCII, UNICODE, VIEWS, Look, Marks, duration, number, screen
+from nodedns.verbs.top.screen import ASCII, UNICODE, VIEWS, Look, Marks, number, screen
 from nodedns.verbs.top.watch import Watch
 
 QUICK = ("--once", "--interval", "0.01")

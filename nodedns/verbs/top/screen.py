@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nodedns.core.top import spark
 from nodedns.query_wire import printable, rcode_name
-from nodedns.verbs.status import span
+from nodedns.verbs.status import duration, span
 from nodedns.verbs.top.watch import Listed, Watch
 
 PLAIN, BOLD, TITLE, BAD, KEYS = range(5)
@@ -126,9 +126,9 @@ def clients(watch: Watch, _full: bool) -> Table:
 def upstreams(watch: Watch, full: bool) -> Table:
     rows = []
     for up in sorted(watch.view.upstreams, key=lambda up: (-up.sent, up.name)):
-        short = (printable(up.name), up.state, duration(up.rtt or None), number(watch.view.rate(up.sent)))
-        rows.append((*short, duration(up.p50), duration(up.p99), str(up.timeouts), str(up.errors)))
-    heads = ("UPSTREAM", "state", "usual", _per(watch), "p50", "p99", "timeouts", "errors")
+        short = (printable(up.name), up.state, number(watch.view.rate(up.sent)), duration(up.p50))
+        rows.append((*short, duration(up.p99), duration(up.rtt or None), str(up.timeouts), str(up.errors)))
+    heads = ("UPSTREAM", "state", _per(watch), "p50", "p99", "usual", "timeouts", "errors")
     most = None if full else 4
     return Table(heads[:most], [row[:most] for row in rows])
 
@@ -212,10 +212,3 @@ def number(value: float) -> str:
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def duration(seconds: float | None) -> str:
-    """Three digits that say something."""
-    if seconds is None:
-        return "-"
-    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1000 * seconds:.3g} ms"

@@ -86,7 +86,6 @@ class Watch:
             "state": status["state"],
             "now": self.now,
             "seconds": seen.seconds,
-            "zone": self.zone,
             "answers": seen.answers,
             "misses": seen.misses,
             "hit_ratio": seen.hits,
@@ -114,4 +113,4 @@ def _of_all_last(zone: str | None) -> tuple[bool, str]:
 
 
 def _listed(heavy: Heavy[bytes], text: Callable[[bytes], str]) -> Listed:
-    return [(printable(text(key)), share) for key, share in heavy.top(LISTED)]
+    return [(printable(text(key)) or "(malformed)", share) for key, share in heavy.top(LISTED)]
