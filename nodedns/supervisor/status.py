@@ -62,6 +62,7 @@ class Status:
             "state": state.name,
             "since": self.since,
             "listen": [str(endpoint) for endpoint in config.node.listen],
+            "metrics": str(config.metrics.listen) if config.metrics.listen else None,
             "forward": [{"name": zone.name, "forward": [str(at) for at in zone.forward]} for zone in config.zones],
             "workers": [_worker(number, worker) for number, worker in enumerate(workers)],
             "adoptions": self.adoptions,

@@ -78,13 +78,14 @@ def close(screen: str, label: str, expected: float) -> bool:
 
 
 def as_loaded(screen: str) -> bool:
-    """Does it show what Dnsperf asks: rate, names, rcodes?"""
+    """Does it show what Dnsperf asks: rate, names, rcodes, client?"""
     hot = re.search(r"hot\.load\.test\. +([\d.]+) +([\d.]+) %", screen)
     rcodes = re.search(r"rcodes +NOERROR ([\d.]+) %  NXDOMAIN ([\d.]+) %", screen)
     if not hot or not rcodes or not close(screen, "answers/s", RATE):
         return False
-    found = [*map(float, hot.groups()), *map(float, rcodes.groups())]
-    return found == pytest.approx([0.8 * RATE, 80, 90, 10], rel=TOLERANCE)
+    client = re.search(rf"{CLIENT} +[\d.]+ +([\d.]+) %", screen)
+    found = [*map(float, hot.groups()), *map(float, rcodes.groups()), float(client[1]) if client else 0.0]
+    return found == pytest.approx([0.8 * RATE, 80, 90, 10, 100], rel=TOLERANCE)
 
 
 def test_top_under_load(service: Service, terminal: Terminal, tmp_path: Path) -> None:
@@ -93,8 +94,7 @@ def test_top_under_load(service: Service, terminal: Terminal, tmp_path: Path) ->
         terminal.run(*nodedns(service, "top"))
         screen = terminal.await_(as_loaded, "load as it is")
         print(screen)
-        assert re.search(rf"{CLIENT} +[\d.]+ +100.0 %", screen)
-        assert re.search(rf"127.0.0.1:{service.forward[0].rpartition(':')[2]} +up", screen)
+        assert re.search(rf"{service.forward[0]} +up", screen)
         assert re.search(r"p50 +0\.\d+ ms", screen)
 
         victim = service.pids()[1]
@@ -233,6 +233,7 @@ def test_status_under_load(service: Service, terminal: Terminal, tmp_path: Path)
     assert screen.startswith("nodedns ")
     assert re.search(rf"^upstream  {upstream} up, p50 [\d.]+ ms, p99 [\d.]+ ms; asked [1-9]\d*$", screen, re.M)
     assert re.search(rf"^zone      \., cluster.local., in-addr.arpa., ip6.arpa. -> {upstream}$", screen, re.M)
+    assert re.search(r"^metrics   http://\S+:\d+/metrics$", screen, re.M)
     assert re.search(r"^answers   \d+, [\d.]+ % from the cache$", screen, re.M)
 
 
@@ -242,7 +243,7 @@ def test_answers_are_counted_to_the_last(service: Service, authority: Authority)
     command = list(map(str, nodedns(service, "top", "--json", "--interval", "0.2")))
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        assert json.loads(process.stdout.readline())["answers"] == 0
+        process.stdout.readline()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.connect(("127.0.0.1", service.port))
             client.settimeout(DEADLINE)
@@ -250,14 +251,20 @@ def test_answers_are_counted_to_the_last(service: Service, authority: Authority)
                 client.send(b"\1\2\1\0\0\1\0\0\0\0\0\0" + wire(name) + b"\0\1\0\1")
                 client.recv(4096)
         seen: list[dict[str, Any]] = []
-        while sum(one["answers"] for one in seen) < 11:
+        while sum(map(of_root, seen)) < 11 and len(seen) < DEADLINE / 0.2:
             seen.append(json.loads(process.stdout.readline()))
         process.terminate()
-    assert sum(one["answers"] for one in seen) == 11
+    assert sum(map(of_root, seen)) == 11
     assert sum(one["misses"] for one in seen) == 2
-    assert [one["name"] for one in seen[-1]["top_names"]] == ["two.load.test.", "one.load.test."]
+    names = [one["name"] for one in seen[-1]["top_names"] if "load" in one["name"]]  # our own probe asks, too
+    assert names == ["two.load.test.", "one.load.test."]
     assert {one["name"] for one in seen[-1]["top_misses"]} == {"two.load.test.", "one.load.test."}
     assert [one["client"] for one in seen[-1]["top_clients"]] == ["127.0.0.1"]
+
+
+def of_root(found: dict[str, Any]) -> int:
+    """Answers of the root zone in an interval."""
+    return sum(zone["answers"] for zone in found["zones"] if zone["name"] == ".")
 
 
 def keys(found: object) -> Iterator[str]:
