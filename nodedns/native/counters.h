@@ -165,7 +165,7 @@ enum {
     MAX_ZONES = 64,   /* the four zones everyone has, and as many stub zones as anyone was seen to run, four times over */
     ROWS = 256,       /* 50 zones at two addresses twice over, so that a reload finds free ones; 300 KiB a block */
     UPSTREAMS = 64,
-    NO_ROW = 0xffff,  /* a canary's answers are counted in no row */
+    NO_ROW = 0xffff,  /* a canary's answers and those to our own questions are counted in no row */
     ROW_VALUES = sizeof(struct row_shape) / 8,
     UPSTREAM_VALUES = sizeof(struct upstream_shape) / 8,
     JOURNALED = COUNTER_COUNT + ROWS * ROW_VALUES, /* what answers add to */

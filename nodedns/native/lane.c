@@ -46,6 +46,8 @@ static void count(struct server *s, int which, uint32_t k, uint64_t now)
 static void sample(struct server *s, int which, uint32_t k, uint64_t now, uint32_t weight)
 {
     struct lane *lane = &s->page->lane[which];
+    if (lane->note[k].row == NO_ROW)
+        return; /* our own question */
     uint32_t ref = lane->ref[k];
     const struct sockaddr_in6 *from = lane->head[k].msg_hdr.msg_name;
     const struct client *c = which == LANE_MISS ? &s->page->miss[ref].client : &s->question[ref].client;

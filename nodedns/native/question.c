@@ -87,11 +87,24 @@ struct note note_entry(const struct server *s, unsigned sock, const struct entry
     return n;
 }
 
+/* The self-probe's name. Its answers count among all, and in no row: an idle node's figures would be nothing else. */
+static int is_probe(const struct client *c)
+{
+    static const uint8_t name[] = "\7nodedns\7invalid"; /* and the root's 0 */
+    uint8_t lower[sizeof name];
+    if (c->question_len != sizeof name + 4)
+        return 0;
+    name_lower(lower, c->question, sizeof name);
+    return memcmp(lower, name, sizeof name) == 0;
+}
+
 struct note note_error(const struct server *s, unsigned sock, const uint8_t *data, const struct client *c, enum counter counter, size_t request)
 {
     struct note n = note_of(s, sock, MAX_ZONES, c, request);
     n.counter = (uint8_t)counter;
     n.rcode = counter == C_badvers ? 16 : data[3] & 15; /* RFC 6891 9: its upper half is in the OPT record */
     n.how = HOWS;
+    if (counter == C_invalid && is_probe(c))
+        n.row = NO_ROW;
     return n;
 }

@@ -9,7 +9,7 @@ static size_t done(struct server *s, struct note n, const struct stream_query *q
     uint64_t now = clock_boottime_ns(), duration = now > q->taken ? now - q->taken : 0;
     n.proto = 1;
     count_answer(NULL, NULL, s->block[LANE_MISS], &n, octets, duration);
-    if (s->sampler[LANE_MISS].ring)
+    if (s->sampler[LANE_MISS].ring && n.row != NO_ROW)
         sample_put(&s->sampler[LANE_MISS], &n, &q->client, q->peer.address, q->peer.port, out, octets, now, duration, 1);
     return octets;
 }

@@ -121,6 +121,16 @@ def test_what_no_zone_takes(one: One) -> None:
     assert not any(map(sum, one.row().values()))
 
 
+def test_our_own_question(one: One) -> None:
+    """Counts as an answer, and is neither a client's nor a sample."""
+    one.ask(query("nodedns.INVALID."))
+    one.server.lookup(query("nodedns.invalid."), PEER, 1, 0)
+    assert not any(map(sum, one.row(DROPPED).values()))
+    counters = native.read_counters(one.counters, 1)
+    assert (counters["answers"], counters["invalid"]) == (2, 2)
+    assert [native.read_samples(one.samples, None, ring, 0, 9)[1] for ring in (0, 1)] == [[], []]
+
+
 @pytest.mark.parametrize(("size", "bucket"), [(bound, i) for i, bound in enumerate(SIZES) if bound > 40])
 def test_size_buckets(one: One, size: int, bucket: int) -> None:
     """A bound belongs to the bucket it ends (Prometheus's `le`), and one octet more to the next."""
