@@ -133,7 +133,9 @@ def test_probe_ends_when_every_address_has_answered() -> None:
         poller = Poller()
         probe = Probe(poller, endpoints, now=100.0, kinds=(UDP,))
         query, client = servers[0].recvfrom(512)
-        assert query[2:] == bytes.fromhex("0100 0001 0000 0000 0000") + b"\7nodedns\7invalid\0" + bytes.fromhex("0001 0001")
+        assert query[2:] == bytes.fromhex("0100 0001 0000 0000 0000") + b"\7nodedns\7invalid\0" + bytes.fromhex(
+            "0001 0001"
+        )
         for reply in (query, b"xx" + bytes([query[2] | 0x80]) + query[3:], query[:2] + b"\x81\x80", b""):
             servers[0].sendto(reply, client)
             poller.wait(5)
