@@ -63,7 +63,14 @@ ROWS: dict[str, list[Panel]] = {
             "From the cache", 3, "percentunit", [(f"{HITS} / ({HITS} + {MISSES})", "")], "Hits of all look-ups.", NEVER
         ),
         Panel("99 % answered within", 3, "s", [(quantile("0.99", DURATION), "")], "Hits and misses together.", 1),
-        Panel("SERVFAIL", 3, "percentunit", [(f"{SERVFAIL} / {rate(RESPONSES)}", "")], "Of all answers.", 0.01),
+        Panel(
+            "SERVFAIL",
+            3,
+            "percentunit",
+            [(f"({SERVFAIL} or vector(0)) / {rate(RESPONSES)}", "")],
+            "Of all answers.",
+            0.01,
+        ),
         Panel("Workers not serving", 3, "short", [(f"sum(1 - {of('nodedns_worker_serving')})", "")], "0 is well.", 1),
         Panel(
             "Nodes on fallback", 3, "short", [(f"sum({of('nodedns_failopen_active')})", "")], "Queries pass us by.", 1
@@ -149,7 +156,7 @@ ROWS: dict[str, list[Panel]] = {
             "reqps",
             [
                 (rate("nodedns_joined_questions_total", "where"), "joined, {{where}}"),
-                (rate("nodedns_stale_answers_total"), "stale"),
+                (rate("coredns_cache_served_stale_total"), "stale"),
                 (rate("nodedns_prefetches_total"), "prefetched"),
             ],
             "Questions that waited for another's answer, old answers given, popular ones fetched again.",

@@ -91,7 +91,12 @@ CASES = [
     errors("NodeLocalDNSErrorsHigh", "critical", RESPONSES, "instance", bad=40, well=20),
     errors("NodeLocalDNSErrorsHigh", "warning", RESPONSES, "instance", bad=20, well=9),
     share(
-        "NodeLocalDNSServingStale", "warning", "nodedns_stale_answers_total", "nodedns_answers_total", bad=20, well=9
+        "NodeLocalDNSServingStale",
+        "warning",
+        "coredns_cache_served_stale_total",
+        "nodedns_answers_total",
+        bad=20,
+        well=9,
     ),
     share(
         "NodeLocalDNSCacheThrashing",
