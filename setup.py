@@ -32,6 +32,7 @@ SOURCES = [
     "pycounters",
     "pyslots",
     "pyparent",
+    "pytext",
     "pyupstream",
     "pysamples",
 ]

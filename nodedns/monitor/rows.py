@@ -1,76 +1,104 @@
-"""The counters of one server and zone, and of one upstream, as CoreDNS names them."""
+"""The counters of one server and zone, and of one upstream, as CoreDNS names them: texts with places for the numbers,
+which are filled in as they lie in shared memory (native.fill). Nothing here is done once a line and scrape.
+"""
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from nodedns import native
-from nodedns.core.figures import Figures
 from nodedns.core.rows import DROPPED
-from nodedns.monitor.text import DURATIONS, SIZES, Histogram, Page, labelled, series
+from nodedns.monitor.text import DURATIONS, SIZES, SPARSE, VALUE, Page, histogram, labelled, series
 
 _PROTOS = ("udp", "tcp")
 _WAYS = ("udp", "tcp", "tcp-tls")
+_TYPES = len(native.TYPE_NAMES)
 _REPLIES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "OTHER")
 RCODES = (*_REPLIES[:6], "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE",
           *(f"RCODE{number}" for number in range(11, 16)), "BADVERS")  # fmt: skip
 """As CoreDNS writes them (miekg/dns), by number; the last one is what we count as number 16."""
 NS = 1e9
-
-Sparse = tuple[str, list[str], str]
-"""Family, what stands before each value, and which values."""
-
-
-class RowSeries:
-    """What one of our servers did for one zone."""
-
-    def __init__(self, server: str, zone: str, page: Page) -> None:
-        labels = labelled({"server": server, "zone": zone, "view": ""})
-        self._sparse = [one for one in _sparse(server, zone, labels) if page.has(one[0])]
-        self._shown = page.has("coredns_dns_request_duration_seconds")
-        name, openmetrics = "coredns_dns_request_duration_seconds", page.openmetrics
-        self._duration = Histogram(name, labels, DURATIONS, NS, openmetrics)
-        self._sizes = [
-            (kind, Histogram(f"coredns_dns_{kind}_size_bytes", f'{labels},proto="{proto}"', SIZES, 0, openmetrics), way)
-            for way, proto in enumerate(_PROTOS)
-            for kind in ("request", "response")
-        ]
-
-    def write(self, row: Figures, page: Page) -> None:
-        """Its samples; of what never happened, none."""
-        types = len(native.TYPE_NAMES)
-        udp, tcp = row["requests"][:types], row["requests"][types:]
-        success, denial, failure, miss = row["hows"]
-        values = row | {
-            "protos": (sum(udp), sum(tcp)),
-            "types": tuple(map(int.__add__, udp, tcp)),
-            "hits": (success, denial + failure),
-            "misses": (miss,),
-            "asked": (success + denial + failure + miss,),
-        }
-        if not (self._shown and any(values["protos"])):
-            return
-        for name, prefixes, key in self._sparse:
-            page.lines[name] += [before + str(n) for before, n in zip(prefixes, values[key], strict=True) if n]
-        page.lines["coredns_dns_request_duration_seconds"].append(
-            self._duration.text(row["durations"], row["duration_ns"][0])
-        )
-        for kind, histogram, way in self._sizes:
-            if values["protos"][way]:
-                buckets = _part(row[f"{kind}_sizes"], way, len(SIZES) + 1)
-                page.lines[f"coredns_dns_{kind}_size_bytes"].append(histogram.text(buckets, row[f"{kind}_octets"][way]))
+DOWN = 2
+"""From this state on an upstream is not asked (native/counters.h)."""
+_end = sum(max(native.ROW.values()))
+_ROW = native.ROW | {"types": (_end, _TYPES), "protos": (_end := _end + _TYPES, 2), "hits": (_end + 2, 2),
+                     "misses": (_end + 4, 1), "asked": (_end + 5, 1)}  # fmt: skip
+"""A row, and behind it what is made of it: requests by type and by protocol, hits by CoreDNS's kinds, misses, both."""
+_UPSTREAM = native.UPSTREAM | {"by_rcode": (_end := native.UPSTREAM["state"][0], len(_REPLIES)),
+                               "answered": (_end + len(_REPLIES), 1)}  # fmt: skip
+_NOTHING = slice(0, 0)
 
 
-def _sparse(server: str, zone: str, dns: str) -> Iterator[Sparse]:
-    """What has a line only where it is not 0."""
+class Part(NamedTuple):
+    """A family's lines, where their values lie, and which of some numbers must not be 0 for them to be there."""
+
+    family: str
+    text: bytes
+    first: slice
+    then: slice = _NOTHING
+    needs: int = 0
+
+
+def _at(layout: dict[str, tuple[int, int]], field: str, number: int = 0, length: int = 0) -> slice:
+    """Octets of a field, or of its part `number` of so many values."""
+    begin, whole = layout[field]
+    begin += number * length
+    return slice(begin * 8, (begin + (length or whole)) * 8)
+
+
+Made = Callable[[bytes], tuple[Sequence[int], Sequence[int]]]
+"""From a row's values: what belongs behind them, and what Part.needs means."""
+
+
+class Series:
+    """The lines of a row or an upstream, kept for as long as its values stay the same."""
+
+    def __init__(self, parts: Iterator[Part], made: Made, page: Page) -> None:
+        self._parts, self._made = [part for part in parts if page.has(part.family)], made
+        self._octets = b""
+        self._filled: list[tuple[str, bytes]] = []
+
+    def write(self, octets: bytes, page: Page) -> None:
+        """Its samples, from its values as they lie in shared memory."""
+        if octets != self._octets:
+            self._octets, self._filled = octets, list(self._fill(octets))
+        for family, text in self._filled:
+            page.lines[family].append(text)
+
+    def _fill(self, octets: bytes) -> Iterator[tuple[str, bytes]]:
+        more, numbers = self._made(octets)
+        values = octets + struct.pack(f"={len(more)}Q", *more)
+        for family, text, first, then, needs in self._parts:
+            if numbers[needs] and (filled := native.fill(text, values[first] + values[then])):
+                yield family, filled
+
+
+def row_series(server: str, zone: str, page: Page) -> Series:
+    """What one of our servers did for one zone; of what never happened, nothing."""
+    return Series(_row_parts(server, zone, page.openmetrics), _row_made, page)
+
+
+def _row_made(octets: bytes) -> tuple[Sequence[int], Sequence[int]]:
+    requests = struct.unpack(f"={2 * _TYPES}Q", octets[_at(_ROW, "requests")])
+    udp, tcp = requests[:_TYPES], requests[_TYPES:]
+    success, denial, failure, miss = struct.unpack("=4Q", octets[_at(_ROW, "hows")])
+    protos = sum(udp), sum(tcp)
+    hits = success, denial + failure
+    return (*map(int.__add__, udp, tcp), *protos, *hits, miss, sum(hits) + miss), (sum(protos), *protos)
+
+
+def _row_parts(server: str, zone: str, openmetrics: bool) -> Iterator[Part]:
     family = "2" if server.startswith("dns://[") else "1"
     # The cache plugin writes hits, and misses on their way out; what no zone took nobody has written.
     plugin = "" if zone == DROPPED else "cache"
+    dns = labelled({"server": server, "zone": zone, "view": ""})
     cache = labelled({"server": server, "zones": zone, "view": ""})
     old = labelled({"server": server, "zone": zone})
     both = [f'proto="{proto}",family="{family}"' for proto in _PROTOS]
     types = [f'type="{kind}"' for kind in native.TYPE_NAMES]
     rcodes = [f'rcode="{rcode}"' for rcode in RCODES]
     written = [f'{rcode},plugin="{plugin}"' for rcode in rcodes]
-    for name, key, base, more in (
+    for name, field, base, more in (
         ("coredns_dns_requests_total", "requests", dns, [f"{a},{b}" for a in both for b in types]),
         ("coredns_dns_request_count_total", "protos", old, both),
         ("coredns_dns_request_type_count_total", "types", old, types),
@@ -84,63 +112,74 @@ def _sparse(server: str, zone: str, dns: str) -> Iterator[Sparse]:
         ("coredns_cache_prefetch_total", "prefetched", cache, []),
         ("coredns_cache_served_stale_total", "stale", cache, []),
     ):
-        yield name, [series(name, f"{base},{one}") for one in more] or [series(name, base)], key
+        yield Part(name, _sparse(name, base, more), _at(_ROW, field))
+    name = "coredns_dns_request_duration_seconds"
+    durations, total = _at(_ROW, "durations"), _at(_ROW, "duration_ns")
+    yield Part(name, histogram(name, dns, DURATIONS, openmetrics, seconds=True), durations, total)
+    for kind in ("request", "response"):
+        name = f"coredns_dns_{kind}_size_bytes"
+        for way, proto in enumerate(_PROTOS):
+            text = histogram(name, f'{dns},proto="{proto}"', SIZES, openmetrics)
+            sizes, total = _at(_ROW, f"{kind}_sizes", way, len(SIZES) + 1), _at(_ROW, f"{kind}_octets", way, 1)
+            yield Part(name, text, sizes, total, 1 + way)
 
 
-class UpstreamSeries:
+def _sparse(name: str, base: str, more: Sequence[str]) -> bytes:
+    """A line for each of the labels `more`, or one, where its value is not 0."""
+    labels = [f"{base},{one}" for one in more] or [base]
+    return "".join(f"{series(name, one)}{SPARSE}\n" for one in labels).encode()
+
+
+def upstream_series(to: str, page: Page) -> Series:
     """What one upstream did for us."""
-
-    def __init__(self, to: str, page: Page) -> None:
-        self._to = labelled({"to": to})
-        self._proxied = f'proxy_name="forward",{self._to}'
-        self._durations = [
-            [
-                (name, Histogram(name, f'{labels},rcode="{rcode}"', DURATIONS, NS, page.openmetrics))
-                for name, labels in (
-                    ("coredns_forward_request_duration_seconds", self._to),
-                    ("coredns_proxy_request_duration_seconds", self._proxied),
-                )
-                if page.has(name)
-            ]
-            for rcode in _REPLIES
-        ]
-
-    def write(self, row: Figures, page: Page) -> None:
-        """Its samples."""
-        length = len(DURATIONS) + 1
-        replies = [sum(_part(row["replies"], number, length)) for number in range(len(_REPLIES))]
-        for name in ("coredns_forward_requests_total", "coredns_forward_request_count_total"):
-            page.add(name, sum(replies), self._to)
-        for number, count in enumerate(replies):
-            if count:
-                labels = f'{self._to},rcode="{_REPLIES[number]}"'
-                page.add("coredns_forward_responses_total", count, labels)
-                page.add("coredns_forward_response_rcode_count_total", count, labels)
-                for name, histogram in self._durations[number]:
-                    buckets = _part(row["replies"], number, length)
-                    page.lines[name].append(histogram.text(buckets, row["reply_ns"][number]))
-        for name in ("coredns_forward_healthcheck_failures_total", "coredns_forward_healthcheck_failure_count_total"):
-            page.add(name, row["probe_failures"][0], self._to)
-        page.add("coredns_proxy_healthcheck_failures_total", row["probe_failures"][0], self._proxied)
-        page.add("nodedns_upstream_timeouts_total", row["timeouts"][0], self._to)
-        page.add("nodedns_upstream_errors_total", row["errors"][0], self._to)
-        for way, proto in enumerate(_WAYS):
-            for what, field in (("hits", "reused"), ("misses", "opened")):
-                if row[field][way]:
-                    name = f"conn_cache_{what}_total"
-                    page.add(f"coredns_forward_{name}", row[field][way], f'{self._to},proto="{proto}"')
-                    page.add(f"coredns_proxy_{name}", row[field][way], f'{self._proxied},proto="{proto}"')
-            if row["sent"][way]:
-                page.add("nodedns_upstream_queries_total", row["sent"][way], f'{self._to},proto="{proto}"')
-
-    def write_gauges(self, gauges: Sequence[tuple[int, int, int]], page: Page) -> None:
-        """As its workers see it: (state, usual time in ns, open sockets) of each."""
-        page.add("coredns_forward_sockets_open", sum(sockets for _, _, sockets in gauges), self._to)
-        page.add("nodedns_upstream_up", int(all(state < 2 for state, _, _ in gauges)), self._to)
-        known = [rtt for _, rtt, _ in gauges if rtt]
-        if known:
-            page.add("nodedns_upstream_rtt_seconds", sum(known) / len(known) / NS, self._to)
+    return Series(_upstream_parts(labelled({"to": to}), page.openmetrics), _upstream_made, page)
 
 
-def _part(values: Sequence[int], number: int, length: int) -> Sequence[int]:
-    return values[number * length : (number + 1) * length]
+def _upstream_made(octets: bytes) -> tuple[Sequence[int], Sequence[int]]:
+    length = len(DURATIONS) + 1
+    replies = struct.unpack(f"={len(_REPLIES) * length}Q", octets[_at(_UPSTREAM, "replies")])
+    by_rcode = [sum(replies[at : at + length]) for at in range(0, len(replies), length)]
+    return (*by_rcode, sum(by_rcode)), (1, *by_rcode)
+
+
+def write_gauges(to: str, gauges: Sequence[tuple[int, int, int]], page: Page) -> None:
+    """An upstream as our workers see it: (state, usual time in ns, open sockets) of each."""
+    labels = labelled({"to": to})
+    page.add("coredns_forward_sockets_open", sum(sockets for _, _, sockets in gauges), labels)
+    page.add("nodedns_upstream_up", int(all(state < DOWN for state, _, _ in gauges)), labels)
+    known = [rtt for _, rtt, _ in gauges if rtt]
+    if known:
+        page.add("nodedns_upstream_rtt_seconds", sum(known) / len(known) / NS, labels)
+
+
+def _upstream_parts(to: str, openmetrics: bool) -> Iterator[Part]:
+    proxied = f'proxy_name="forward",{to}'
+    rcodes, protos = [f'rcode="{rcode}"' for rcode in _REPLIES], [f'proto="{way}"' for way in _WAYS]
+    for name, field, base in (
+        ("coredns_forward_requests_total", "answered", to),
+        ("coredns_forward_request_count_total", "answered", to),
+        ("coredns_forward_healthcheck_failures_total", "probe_failures", to),
+        ("coredns_forward_healthcheck_failure_count_total", "probe_failures", to),
+        ("coredns_proxy_healthcheck_failures_total", "probe_failures", proxied),
+        ("nodedns_upstream_timeouts_total", "timeouts", to),
+        ("nodedns_upstream_errors_total", "errors", to),
+    ):
+        yield Part(name, f"{series(name, base)}{VALUE}\n".encode(), _at(_UPSTREAM, field))
+    for name, field, base, more in (
+        ("coredns_forward_responses_total", "by_rcode", to, rcodes),
+        ("coredns_forward_response_rcode_count_total", "by_rcode", to, rcodes),
+        ("coredns_forward_conn_cache_hits_total", "reused", to, protos),
+        ("coredns_forward_conn_cache_misses_total", "opened", to, protos),
+        ("coredns_proxy_conn_cache_hits_total", "reused", proxied, protos),
+        ("coredns_proxy_conn_cache_misses_total", "opened", proxied, protos),
+        ("nodedns_upstream_queries_total", "sent", to, protos),
+    ):
+        yield Part(name, _sparse(name, base, more), _at(_UPSTREAM, field))
+    for name, base in (
+        ("coredns_forward_request_duration_seconds", to),
+        ("coredns_proxy_request_duration_seconds", proxied),
+    ):
+        for number, rcode in enumerate(rcodes):
+            text = histogram(name, f"{base},{rcode}", DURATIONS, openmetrics, seconds=True)
+            buckets = _at(_UPSTREAM, "replies", number, len(DURATIONS) + 1)
+            yield Part(name, text, buckets, _at(_UPSTREAM, "reply_ns", number, 1), 1 + number)

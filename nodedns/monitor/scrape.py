@@ -2,19 +2,19 @@
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nodedns import __version__, native
 from nodedns.config import Config
-from nodedns.core.figures import figures
 from nodedns.core.rows import server_name, upstream_name
 from nodedns.core.service import State
 from nodedns.monitor.families import PLAIN, served
-from nodedns.monitor.rows import RowSeries, UpstreamSeries
-from nodedns.monitor.text import Histogram, Page, labelled
+from nodedns.monitor.rows import row_series, upstream_series, write_gauges
+from nodedns.monitor.text import Page, histogram, labelled, series
 from nodedns.worker.job import MonitorJob
 
-KEPT = 1.0
+KEPT = 0.25
 """Seconds for which a page is good: who asks more often gets it again, and cannot keep us from our own work."""
 SWEPT = 8192
 """Slots of the cache looked at in one go, a millisecond's work; all of 32 MiB in eight."""
@@ -24,6 +24,8 @@ STATES = tuple(State)
 PLUGINS = ("bind", "cache", "errors", "forward", "loop", "prometheus", "reload")
 """CoreDNS's plugins whose work is done for every zone."""
 HEALTH = (0.00025, 0.0025, 0.025, 0.25, 2.5)
+_HEALTH = "coredns_health_request_duration_seconds"
+_BATCH = "nodedns_batch_queries"
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -65,13 +67,13 @@ class Scrape:
         config = job.config
         self._page = page = Page(served(config.metrics.coredns), openmetrics)
         names = enumerate(job.rows.rows)
-        self._rows = [(number, RowSeries(name[0], name[1], page)) for number, name in names if name]
+        self._rows = [(number, row_series(name[0], name[1], page)) for number, name in names if name]
         self._now = {upstream_name(at) for zone in config.zones for at in zone.forward}
         self._upstreams = [
-            (number, name[0], UpstreamSeries(name[0], page)) for number, name in enumerate(job.rows.upstreams) if name
+            (number, name[0], upstream_series(name[0], page)) for number, name in enumerate(job.rows.upstreams) if name
         ]
-        self._batches = Histogram("nodedns_batch_queries", "", BATCHES, 0, openmetrics)
-        self._health = Histogram("coredns_health_request_duration_seconds", "", HEALTH, 1e6, openmetrics)
+        self._batches = histogram(_BATCH, "", BATCHES, openmetrics)
+        self._health = histogram(_HEALTH, "", HEALTH, openmetrics, seconds=True)
         self._info = _info(config)
         self._made = 0.0
         self._text = b""
@@ -90,22 +92,21 @@ class Scrape:
         counted = native.read_counters(counters, slots) | native.read_parent(counters)
         gauges = native.read_gauges(counters)
         for number, row in self._rows:
-            row.write(figures(native.read_row(counters, slots, number), native.ROW), page)
+            row.write(native.read_row(counters, slots, number), page)
         for number, name, upstream in self._upstreams:
             octets, views = native.read_upstream(counters, slots, number)
-            upstream.write(figures(octets, native.UPSTREAM), page)
+            upstream.write(octets, page)
             if name in self._now:
-                upstream.write_gauges(views[: gauges["workers"]], page)
+                write_gauges(name, views[: gauges["workers"]], page)
         for name, sources in PLAIN.items():
             for labels, source in sources.items():
                 page.add(name, counted[source], labels)
-        for name, labels in self._info:
-            page.add(name, 1, labels)
+        for name, text in self._info.items():
+            page.fill(name, text, ())
         batches = [counted[f"batch_{size}"] for size in BATCHES]
-        page.lines["nodedns_batch_queries"].append(self._batches.text([*batches, 0], counted["received"]))
-        if page.has("coredns_health_request_duration_seconds"):
-            probes = [counted[f"probe_{number}"] for number in range(1, len(HEALTH) + 2)]
-            page.lines["coredns_health_request_duration_seconds"].append(self._health.text(probes, counted["probe_us"]))
+        page.fill(_BATCH, self._batches, [*batches, 0, counted["received"]])
+        probes = [counted[f"probe_{number}"] for number in range(1, len(HEALTH) + 2)]
+        page.fill(_HEALTH, self._health, [*probes, counted["probe_us"] * 1000])
         self._write_gauges(gauges, page)
         self._write_cache(counted, page)
 
@@ -142,21 +143,22 @@ class Scrape:
         page.add("coredns_cache_drops_total", counted["upstream_malformed"], where)
 
 
-def _info(config: Config) -> list[tuple[str, str]]:
-    """Gauges that are always 1: what runs here, on which config."""
+def _info(config: Config) -> dict[str, bytes]:
+    """By family, what never changes: what runs here, on which config."""
     python = f"python{sys.version.split()[0]}"
     digest = hashlib.sha256(repr(config).encode()).hexdigest()
-    return [
-        ("nodedns_build_info", labelled({"version": __version__})),
-        ("coredns_build_info", labelled({"version": __version__, "revision": "nodedns", "goversion": python})),
-        ("coredns_reload_version_info", labelled({"hash": "sha256", "value": digest})),
-        *(
-            (
-                "coredns_plugin_enabled",
-                labelled({"server": server_name(at), "zone": zone.name, "view": "", "name": plugin}),
-            )
-            for at in config.node.listen
-            for zone in config.zones
-            for plugin in PLUGINS
-        ),
-    ]
+    ours = (
+        {"server": server_name(at), "zone": zone.name, "view": "", "name": plugin}
+        for at in config.node.listen
+        for zone in config.zones
+        for plugin in PLUGINS
+    )
+    infos: dict[str, Iterable[dict[str, str]]] = {
+        "nodedns_build_info": [{"version": __version__}],
+        "coredns_build_info": [{"version": __version__, "revision": "nodedns", "goversion": python}],
+        "coredns_reload_version_info": [{"hash": "sha256", "value": digest}],
+        "coredns_plugin_enabled": ours,
+    }
+    return {
+        name: "".join(f"{series(name, labelled(labels))}1\n" for labels in of).encode() for name, of in infos.items()
+    }

@@ -3,15 +3,18 @@
 Numbers are written as Go writes them: `le="16000"`, `le="0.00025"`. OpenMetrics wants a point in each of these.
 """
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 
+from nodedns import native
 from nodedns.monitor.families import Family
 
 PLAIN_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 DURATIONS = tuple(0.00025 * 2**k for k in range(16))
+VALUE, SPARSE, MORE, SECONDS, SUM = (f"\1{place}" for place in "vzmst")
+"""Places for numbers in a text for native.fill()."""
 SIZES = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000)
 
 
@@ -29,20 +32,14 @@ def series(name: str, labels: str = "") -> str:
     return f"{name}{{{labels}}} " if labels else f"{name} "
 
 
-class Histogram:
-    """One label set of a histogram. `scale` divides the sum, 0: as it is."""
-
-    def __init__(self, name: str, labels: str, bounds: Iterable[float], scale: float, openmetrics: bool) -> None:
-        before = f"{labels}," if labels else ""
-        ends = [*(_bound(bound, openmetrics) for bound in bounds), "+Inf"]
-        lines = [f'{name}_bucket{{{before}le="{end}"}} %d' for end in ends]
-        self._text = "\n".join([*lines, f"{series(f'{name}_sum', labels)}%r", f"{series(f'{name}_count', labels)}%d"])
-        self._scale = scale
-
-    def text(self, buckets: Sequence[int], total: int) -> str:
-        """Its lines; `buckets` hold each value once, the last one what is beyond the last bound."""
-        summed = tuple(accumulate(buckets))
-        return self._text % (*summed, total / self._scale if self._scale else total, summed[-1])
+def histogram(name: str, labels: str, bounds: Iterable[float], openmetrics: bool, *, seconds: bool = False) -> bytes:
+    """The lines of one label set, for native.fill(): the values of buckets, each counted in one of them, and the sum,
+    in ns if it is of `seconds`."""
+    before = f"{labels}," if labels else ""
+    ends = [*(_bound(bound, openmetrics) for bound in bounds), "+Inf"]
+    lines = [f'{name}_bucket{{{before}le="{end}"}} {MORE}' for end in ends]
+    lines.append(f"{series(f'{name}_sum', labels)}{SECONDS if seconds else VALUE}")
+    return "\n".join([*lines, f"{series(f'{name}_count', labels)}{SUM}", ""]).encode()
 
 
 def _bound(value: float, openmetrics: bool) -> str:
@@ -55,7 +52,7 @@ class Page:
     def __init__(self, served: Sequence[Family], openmetrics: bool) -> None:
         self.openmetrics = openmetrics
         self._served = {family.name: self._head(family) for family in served}
-        self.lines: dict[str, list[str]] = {}
+        self.lines: dict[str, list[bytes]] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -69,7 +66,12 @@ class Page:
     def add(self, name: str, value: float, labels: str = "") -> None:
         """One sample."""
         if name in self._served:
-            self.lines[name].append(f"{series(name, labels)}{value!r}")
+            self.lines[name].append(f"{series(name, labels)}{value!r}\n".encode())
+
+    def fill(self, name: str, text: bytes, values: Sequence[int]) -> None:
+        """Lines with places for numbers."""
+        if name in self._served:
+            self.lines[name].append(native.fill(text, struct.pack(f"={len(values)}Q", *values)))
 
     def text(self) -> bytes:
         """The page. A family without samples is not there."""
@@ -78,10 +80,10 @@ class Page:
             if lines:
                 parts.append(self._served[name])
                 parts += lines
-        parts.append("# EOF\n" if self.openmetrics else "")
-        return "\n".join(parts).encode()
+        parts.append(b"# EOF\n" if self.openmetrics else b"")
+        return b"".join(parts)
 
-    def _head(self, family: Family) -> str:
+    def _head(self, family: Family) -> bytes:
         # the family of a counter is called so without its ending
         name = family.name.removesuffix("_total") if self.openmetrics and family.kind == "counter" else family.name
-        return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}"
+        return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n".encode()

@@ -223,6 +223,11 @@ def table_stats(table: Table, now: int, first: int = 0, most: int = ...) -> dict
     """Slots by class (small, large) and, of at most `most` from `first` on, by state: success, denial, failure,
     expired, unused."""
 
+def fill(text: bytes, values: bytes) -> bytes:
+    """The text with `values`, u64, in its places. A place is \\1 and a letter: v the next value; z the same, without
+    its line where it is 0; m the sum so far, the next value included; s the next value, ns written as seconds; t the
+    sum, which then begins anew. ValueError when there are not as many values as places."""
+
 def udp_send(fd: int, packets: list[bytes]) -> int:
     """sendmmsg on a connected socket. Returns how many the kernel took; 0 when it would block. OSError of the first."""
 

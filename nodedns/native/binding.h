@@ -1,6 +1,7 @@
 /* binding.h: what the binding files share. module.c: functions over bytes; pytable.c: Memory and Table; pyserve.c: Server; pystore.c: its table;
  * pycounters.c: counters; pyparent.c: the parent's; pyslots.c: those of one slot; pyupstream.c: those of upstreams; pysamples.c:
- * samples. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so one file serves 3.11-3.13. */
+ * samples; pytext.c: numbers into text. Only arguments in and errors out: every rule is in the C they call. Limited API 3.11, so
+ * one file serves 3.11-3.13. */
 #ifndef NODEDNS_BINDING_H
 #define NODEDNS_BINDING_H
 #define PY_SSIZE_T_CLEAN
@@ -31,6 +32,7 @@ int server_take_samples(struct server *s, unsigned slot, PyObject *samples, PyOb
 int add_counters(PyObject *module);
 int add_slots(PyObject *module);
 int add_parent(PyObject *module);
+int add_text(PyObject *module);
 int add_strings(PyObject *module, const char *name, const char *const *names, Py_ssize_t n); /* a tuple */
 int add_samples(PyObject *module);
 PyObject *py_count_upstream(PyObject *self, PyObject *args);

@@ -183,7 +183,7 @@ PyMODINIT_FUNC PyInit_native(void);
 PyMODINIT_FUNC PyInit_native(void)
 {
     PyObject *m = PyModule_Create(&definition);
-    if (m && (add_constants(m) < 0 || add_table_types(m) < 0 || add_server_types(m) < 0 || add_slots(m) < 0 || add_samples(m) < 0)) {
+    if (m && (add_constants(m) < 0 || add_table_types(m) < 0 || add_server_types(m) < 0 || add_slots(m) < 0 || add_samples(m) < 0 || add_text(m) < 0)) {
         Py_DECREF(m);
         return NULL;
     }
