@@ -12,7 +12,8 @@ The rules:
 4. Rules last, and first: packets are steered to us once everything answers, and elsewhere before the first worker
    leaves.
 5. A stop is final and is never refused: it also ends a start or a reload. It is over when the kernel has returned
-   every child.
+   every child. A service that was ready is a lame duck first, for as long as the config says: it answers everything and
+   says over HTTP that it is about to leave. A second SIGTERM ends that.
 6. An event that a state does not list raises LookupError and changes nothing.
 """
 
@@ -26,6 +27,7 @@ class State(Enum):
     STEERING = "steering"  # everything answers; rules are being made
     READY = "ready"
     RELOADING = "reloading"  # old and new workers serve side by side
+    LAMEDUCK = "lameduck"  # a stop has begun; everything still answers
     RELEASING = "releasing"  # rules are being taken away, or left to the fallback
     STOPPING = "stopping"  # children were asked to leave
     FAILING = "failing"  # the same, after a start that did not come to its end
@@ -75,6 +77,8 @@ class Step(NamedTuple):
 
 
 _STOP = Step(State.RELEASING, (Action.SAY_STOPPING, Action.RELEASE))
+_WARN = Step(State.LAMEDUCK, (Action.SAY_STOPPING,))
+_RELEASE = Step(State.RELEASING, (Action.RELEASE,))
 _GIVE_UP = Step(State.FAILING, (Action.FAIL, Action.SAY_STOPPING, Action.STOP_WORKERS))
 
 TABLE: dict[State, dict[Event, Step]] = {
@@ -95,17 +99,26 @@ TABLE: dict[State, dict[Event, Step]] = {
     },
     State.READY: {
         Event.HUP: Step(State.RELOADING, (Action.RELOAD,)),
-        Event.TERM: _STOP,
+        Event.TERM: _WARN,
     },
     State.RELOADING: {
         Event.HUP: Step(State.RELOADING, (Action.KEEP_HUP,)),
         Event.RELOADED: Step(State.READY, (Action.ADOPT, Action.SAY_READY, Action.TAKE_HUP)),
         Event.REFUSED: Step(State.READY, (Action.REPORT, Action.SAY_READY, Action.TAKE_HUP)),
-        Event.TERM: _STOP,
+        Event.TERM: _WARN,
+    },
+    State.LAMEDUCK: {
+        Event.RELOADED: Step(State.LAMEDUCK),  # too late for it to matter
+        Event.REFUSED: Step(State.LAMEDUCK),
+        Event.HUP: Step(State.LAMEDUCK),
+        Event.TERM: _RELEASE,
+        Event.TIMEOUT: _RELEASE,
     },
     State.RELEASING: {
         Event.STEERED: Step(State.RELEASING),  # what was under way when the stop came has ended
         Event.FAILED: Step(State.RELEASING),
+        Event.RELOADED: Step(State.RELEASING),
+        Event.REFUSED: Step(State.RELEASING),
         Event.RELEASED: Step(State.STOPPING, (Action.STOP_WORKERS,)),
         Event.HUP: Step(State.RELEASING),
         Event.TERM: Step(State.RELEASING),
@@ -132,10 +145,12 @@ two thirds of systemd's own limit (DefaultTimeoutStartSec, 90 s)."""
 
 @dataclass(slots=True)
 class Service:
-    """Where the service stands. `deadline` is in seconds of the caller's clock, None where there is no limit."""
+    """Where the service stands. `deadline` is in seconds of the caller's clock, None where there is no limit; so many
+    seconds it is a `lameduck`."""
 
     state: State = State.STARTING
     deadline: float | None = None
+    lameduck: float = 0.0
 
     def fire(self, event: Event, now: float) -> tuple[Action, ...]:
         """Moves on and returns what to do, in order. LookupError, and nothing changed, when the state does not list
@@ -145,7 +160,9 @@ class Service:
             raise LookupError(f"a service in state {self.state.name} knows no event {event.name}")
         if event is Event.OPENED:
             self.deadline = now + START_LIMIT
-        elif step.state not in (State.STARTING, State.STEERING):
-            self.deadline = None
+        elif step.state is not self.state:
+            starts = step.state in (State.STARTING, State.STEERING)
+            ends = now + self.lameduck if step.state is State.LAMEDUCK else None
+            self.deadline = self.deadline if starts else ends
         self.state = step.state
         return step.actions

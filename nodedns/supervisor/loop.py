@@ -92,7 +92,7 @@ class Supervisor:
         self.needed = [*self.workers, *([kit.example(config)] if example else [])]
         self.monitor = self._watcher(kit, opened.scraped, count + 1)
         self.children = [*self.needed, self.canary, *([self.monitor.worker] if self.monitor else [])]
-        self.service = Service()
+        self.service = Service(lameduck=config.metrics.lameduck)
         self.status = Status(config.node.run_dir, store.adopted)
         self.probe: Probe | None = None
         self.health = Health(self.poller, opened.shared.counters, self.workers, self.machine, self.monitor)
@@ -242,6 +242,7 @@ class Supervisor:
 
     def _adopt(self) -> None:
         self.config = self.outcome.config or self.config
+        self.service.lameduck = self.config.metrics.lameduck
         self.machine.follow(self.config)
         self.files.follow(self.config)
         if self.monitor:

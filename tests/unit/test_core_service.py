@@ -4,6 +4,7 @@ import pytest
 
 from nodedns.core.service import START_LIMIT, TABLE, Action, Event, Service, State
 
+LEAVING = (State.LAMEDUCK, State.RELEASING, State.STOPPING, State.FAILING)
 PAIRS = [(state, event) for state in State for event in Event]
 
 
@@ -26,7 +27,7 @@ def test_every_pair_moves_as_listed_or_changes_nothing(state: State, event: Even
 def test_signals_are_never_refused(state: State) -> None:
     """HUP and TERM may come at any moment of a service's life; TERM always leads towards the end."""
     assert Event.HUP in TABLE[state]
-    assert TABLE[state][Event.TERM].state in (State.RELEASING, State.STOPPING, State.FAILING)
+    assert TABLE[state][Event.TERM].state in LEAVING
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,31 @@ def test_start_limit_runs_from_opened_to_steered() -> None:
     assert service.deadline is None
 
 
+def test_a_lame_duck_has_its_time() -> None:
+    """It is set once, by the first SIGTERM; a second one ends it, and so does the clock."""
+    for end in (Event.TERM, Event.TIMEOUT):
+        service = Service(State.READY, lameduck=5.0)
+        assert service.fire(Event.TERM, 100.0) == (Action.SAY_STOPPING,)
+        assert service.fire(Event.HUP, 101.0) == ()
+        assert (service.state, service.deadline) == (State.LAMEDUCK, 105.0)
+        assert service.fire(end, 102.0) == (Action.RELEASE,)
+        assert service.deadline is None
+
+
 @pytest.mark.parametrize(
     ("events", "state", "actions"),
     [
         pytest.param(
-            [Event.OPENED, Event.SERVING, Event.ANSWERED, Event.STEERED, Event.TERM, Event.RELEASED, Event.GONE],
+            [
+                Event.OPENED,
+                Event.SERVING,
+                Event.ANSWERED,
+                Event.STEERED,
+                Event.TERM,
+                Event.TIMEOUT,
+                Event.RELEASED,
+                Event.GONE,
+            ],
             State.STOPPED,
             [
                 Action.START_WORKERS,
