@@ -113,8 +113,8 @@ class Metrics:
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone; `config_map` a
-    directory with more zones, which the caller adds by with_stubs(). `hosts`: what
-    the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
+    directory with more zones, which the caller adds by with_stubs(), unless it could not (`config_map_failed`).
+    `hosts`: what the caller has read in `node.hosts`, absolute names in lower case with their addresses."""
 
     domain: str
     node: Node
@@ -122,4 +122,5 @@ class Config:
     zones: tuple[Zone, ...]
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
     config_map: str | None = None
+    config_map_failed: bool = False
     metrics: Metrics = Metrics()

@@ -87,7 +87,7 @@ _TABLE = (
     Key("metrics.coredns", values.generations, list(values.GENERATIONS),
         "Which CoreDNS's metric names are served: those of `1.6` and before, of `1.7` to 1.10, of `1.11` and later; "
         "`none` of them. All at once do not count twice where a dashboard asks for `OLD or NEW`."),
-    Key("metrics.lameduck", values.seconds(0, 20), "0s",
+    Key("metrics.lameduck", values.seconds(0, values.MAX_LAMEDUCK), "0s",
         "How long a stop still answers everything while `/health` and `/ready` say 503 already. At most 20 s, "
         "of the 60 that systemd waits."),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),

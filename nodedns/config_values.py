@@ -32,6 +32,10 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+class ConfigMapError(ConfigError):
+    """It is the kube-dns ConfigMap that cannot be used, which others write."""
+
+
 def show(value: object) -> str:
     """`value` on one line of a terminal: control characters escaped, length bounded, tables and lists only named."""
     if isinstance(value, str):
@@ -181,6 +185,10 @@ def size(value: object) -> int:
 
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+
+
+MAX_LAMEDUCK = 20
+"""Seconds: a stop also waits up to 30 for the xtables lock, and systemd for 60 in all."""
 
 
 def seconds(least: int, most: int = 604_800) -> Callable[[object], int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from nodedns import journal, native
 from nodedns.config import Config, Endpoint
+from nodedns.config_values import ConfigMapError
 from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.journal import log
@@ -236,7 +237,11 @@ class Supervisor:
 
     def _load_placed(self) -> Config:
         """The config anew, its rows ready for whoever counts there."""
-        config = self.load()
+        try:
+            config = self.load()
+        except ConfigMapError:
+            self.tally.add("error_configmap")
+            raise
         self.rows.place(config, self.config)
         return config
 

@@ -41,6 +41,7 @@ def open_all(config: Config, machine: Machine, tally: Tally, store: Store, *, co
         raise
     tally.bind(shared.counters)
     tally.add("starts")
+    tally.add("error_configmap", config.config_map_failed)
     tally.add("adoptions", store.adopted)
     table = native.Table(shared.table)
     # No worker of a former parent is left, and nobody was there to raise their epochs.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from nodedns import config
 from nodedns.config import RESOLVED, Config, ConfigError, Endpoint, Problem, Zone
 from nodedns.config_servers import over_tls
+from nodedns.config_values import ConfigMapError
 from nodedns.verbs.errors import Failed
 
 DEFAULT_CONFIG = "/etc/nodedns/nodedns.toml"
@@ -35,9 +36,10 @@ class Source:
         parsed = self.parse()
         try:
             parsed = _with_stubs(parsed)
-        except ConfigError as error:
+        except ConfigMapError as error:
             if not tolerant:
                 raise
+            parsed = replace(parsed, config_map_failed=True)
             from nodedns.journal import log  # late: no other verb needs it
 
             log("config_map_error", f"{error}: its zones are not served")
@@ -144,7 +146,9 @@ def _with_stubs(parsed: Config) -> Config:
     try:
         return config.with_stubs(parsed, *kubedns.read(parsed.config_map))
     except Failed as error:
-        raise ConfigError(Problem(parsed.config_map, "the kube-dns ConfigMap", str(error))) from None
+        raise ConfigMapError(Problem(parsed.config_map, "the kube-dns ConfigMap", str(error))) from None
+    except ConfigError as error:
+        raise ConfigMapError(*error.problems) from None
 
 
 def _hosts(path: str | None) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -32,7 +32,8 @@ THIRTY = Ttl(30, 5)
 
 
 def test_the_seed(tmp_path: Path, verb: Verb) -> None:
-    """The Corefile of the seed's log: the same zones, servers, transports and TTLs; metrics and health are named."""
+    """The Corefile of the seed's log: the same zones, servers, transports and TTLs; metrics where they were; of health,
+    where it is."""
     (tmp_path / "Corefile").write_text(SEED)
     config, err = imported(verb, tmp_path / "Corefile")
     cluster = (["10.96.0.10:53"], "tcp")
@@ -45,7 +46,8 @@ def test_the_seed(tmp_path: Path, verb: Verb) -> None:
     root = next(zone for zone in config.zones if zone.name == ".")
     assert (root.resolv_conf, config.domain) == ("/etc/resolv.conf", "cluster.local.")
     assert config.node.listen == (Endpoint("169.254.20.10", 53),)
-    assert [what.split()[0] for what in lost(err)] == ["prometheus", "health", "prometheus", "prometheus", "prometheus"]
+    assert [what.split()[0] for what in lost(err)] == ["health"]
+    assert config.metrics.listen == Endpoint("0.0.0.0", 9253)
 
 
 @pytest.mark.parametrize(

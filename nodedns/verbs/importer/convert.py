@@ -3,19 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nodedns.config_servers import certified
+from nodedns.config_servers import certified, scraped
 from nodedns.config_servers import server as asked
-from nodedns.config_values import ConfigError, choice, percent, seconds
+from nodedns.config_values import MAX_LAMEDUCK, ConfigError, choice, percent, seconds
 from nodedns.config_values import name as zone_name
 from nodedns.verbs.importer.corefile import Directive
 
 BUILT_IN = frozenset({"errors", "reload", "loop", "bind", "debug", "pprof", "trace", "cancel"})
 """Nothing is lost: our journal, our reload and our checks do it, or it is of use to nobody but CoreDNS."""
 REASONS = {
-    "prometheus": "there is no metrics endpoint yet",
-    "metrics": "there is no metrics endpoint yet",
-    "health": "there is no health endpoint yet; systemd asks the service itself",
-    "ready": "there is no ready endpoint yet; systemd asks the service itself",
+    "ready": "it is at /ready, where metrics.listen is",
     "hosts": "only one whole file, the same for all zones, has a place: node.hosts",
     "log": "queries are not logged",
     "template": "only NXDOMAIN for the whole zone is known: `template ANY ANY { rcode NXDOMAIN }`; see zone.nxdomain",
@@ -62,6 +59,8 @@ class Import:
     dns: list[str] = field(default_factory=list)
     listen: list[str] = field(default_factory=list)
     hosts: str = ""
+    scraped: str = ""
+    lameduck: int = 0
     zones: dict[str, ZoneOut] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
@@ -121,6 +120,8 @@ def _directive(made: Import, zone: ZoneOut, directive: Directive, lost: Lost) ->
         _cache(zone, directive, lost)
     elif directive.name == "bind":
         made.listen += [address for address in directive.args if address not in made.listen]
+    elif directive.name in _OF_THE_NODE:
+        _OF_THE_NODE[directive.name](made, directive, lost)
     elif directive.name == "hosts" and _is_file(directive) and made.hosts in ("", directive.args[0]):
         made.hosts = directive.args[0]
     elif directive.name == "loadbalance" and directive.args in ((), ("round_robin",)):
@@ -134,6 +135,28 @@ def _directive(made: Import, zone: ZoneOut, directive: Directive, lost: Lost) ->
     elif directive.name not in BUILT_IN:
         reason = REASONS.get(directive.name, "there is nothing like it in this version")
         lost(directive, " ".join(directive.words), reason)
+
+
+def _prometheus(made: Import, directive: Directive, lost: Lost) -> None:
+    """`prometheus [ADDRESS]`: one for all zones."""
+    host, _, port = (*directive.args, "localhost:9153")[0].rpartition(":")
+    at = str(scraped(f"{ {'': '0.0.0.0', 'localhost': '127.0.0.1'}.get(host, host) }:{port}"))
+    if made.scraped not in ("", at):
+        lost(directive, " ".join(directive.words), f"one address serves the metrics of all zones: {made.scraped}")
+    made.scraped = made.scraped or at
+
+
+def _health(made: Import, health: Directive, lost: Lost) -> None:
+    lost(health, " ".join(health.words), "it is at /health, where metrics.listen is")
+    for option in health.block:
+        if option.name == "lameduck" and option.args:
+            try:
+                made.lameduck = seconds(0, MAX_LAMEDUCK)(option.args[0])
+            except ConfigError as error:
+                lost(option, " ".join(option.words), str(error).lstrip(": "))
+
+
+_OF_THE_NODE = {"prometheus": _prometheus, "metrics": _prometheus, "health": _health}
 
 
 def _denies_all(template: Directive) -> bool:

@@ -19,6 +19,10 @@ def render(made: Import) -> str:
         lines += ["", "[node]"]
         lines += [f"listen = {_list(made.listen)}"] if made.listen else []
         lines += [f"hosts = {_text(made.hosts)}"] if made.hosts else []
+    if made.scraped not in ("", "127.0.0.1:9253") or made.lameduck:
+        lines += ["", "[metrics]"]
+        lines += [f"listen = {_text(made.scraped)}"] if made.scraped else []
+        lines += [f"lameduck = {made.lameduck}"] if made.lameduck else []
     for zone in made.zones.values():
         lines += ["", *_zone(zone, made)]
     return "\n".join([*lines, ""])
