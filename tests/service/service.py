@@ -127,11 +127,13 @@ class Service:
         transport: str = "udp",
         forward: tuple[int, ...] = (),
         policy: str = "random",
+        metrics: str = "",
     ) -> None:
         self.home, self.port, self.scraped, self.workers = home, free_port(), free_port(), workers
         self.run_dir = home / "run"
         self.config = home / "nodedns.toml"
         self.transport, self.policy = transport, policy
+        self.metrics = metrics if "listen" in metrics else f'listen = "127.0.0.1:{self.scraped}"\n{metrics}'
         self.forward = [f"127.0.0.1:{port}" for port in forward or (upstream,)]
         self.write(upstream)
         self.log = (home / "log").open("a+")
@@ -144,7 +146,7 @@ class Service:
         self.config.write_text(
             f'[cluster]\ndns = "127.0.0.1:{upstream}"\n'
             f'[node]\nlisten = ["127.0.0.1:{self.port}"]\nworkers = {self.workers}\nrun_dir = "{self.run_dir}"\n'
-            f'[cache]\nsize = "8MiB"\n[metrics]\nlisten = "127.0.0.1:{self.scraped}"\n'
+            f'[cache]\nsize = "8MiB"\n[metrics]\n{self.metrics}'
             f'[[zone]]\nname = "."\nforward = {self.forward}\n'
             f'transport = "{self.transport}"\npolicy = "{self.policy}"\n'
             "success = { max_ttl = 600 }\n" + extra

@@ -1,6 +1,10 @@
 """One cache for all workers, one question in flight for all who ask it."""
 
 import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from nodedns import native
 from tests.service.load import Query
@@ -30,6 +34,13 @@ def received(service: Service) -> list[int]:
     counters = service.map("counters")
     sums = [native.read_counters(counters, slots)["received"] for slots in range(1, service.workers + 1)]
     return [total - (sums[slot - 1] if slot else 0) for slot, total in enumerate(sums)]
+
+
+@pytest.fixture
+def service(tmp_path: Path, authority: Authority) -> Iterator[Service]:
+    """Without a monitor: its questions would count."""
+    with Service(tmp_path, authority.port, metrics='listen = "none"\n') as running:
+        yield running
 
 
 def test_a_miss_through_one_worker_is_a_hit_through_another(service: Service, authority: Authority) -> None:

@@ -118,8 +118,6 @@ def _directive(made: Import, zone: ZoneOut, directive: Directive, lost: Lost) ->
         _forward(zone, directive, lost)
     elif directive.name == "cache":
         _cache(zone, directive, lost)
-    elif directive.name == "bind":
-        made.listen += [address for address in directive.args if address not in made.listen]
     elif directive.name in _OF_THE_NODE:
         _OF_THE_NODE[directive.name](made, directive, lost)
     elif directive.name == "hosts" and _is_file(directive) and made.hosts in ("", directive.args[0]):
@@ -156,7 +154,11 @@ def _health(made: Import, health: Directive, lost: Lost) -> None:
                 lost(option, " ".join(option.words), str(error).lstrip(": "))
 
 
-_OF_THE_NODE = {"prometheus": _prometheus, "metrics": _prometheus, "health": _health}
+def _bind(made: Import, bind: Directive, _lost: Lost) -> None:
+    made.listen += [address for address in bind.args if address not in made.listen]
+
+
+_OF_THE_NODE = {"bind": _bind, "prometheus": _prometheus, "metrics": _prometheus, "health": _health}
 
 
 def _denies_all(template: Directive) -> bool:
