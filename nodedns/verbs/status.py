@@ -55,6 +55,8 @@ def collect(service: Service) -> dict[str, Any]:
         memory, table = service.table()
     except FileNotFoundError:
         return report
+    except Failed as error:  # of another version, after an upgrade without a restart: the rest is worth to be seen
+        return report | {"reason": str(error)}
     rows = load(f"{service.run_dir}/rows.json", counters_mark(counters))
     looked = look(counters, slots, rows)
     report["counters"] = native.read_counters(counters, slots) | native.read_parent(counters)
@@ -103,7 +105,8 @@ def screen(report: dict[str, Any]) -> list[str]:
     else:
         last = f"it was {report['state']} as pid {report['pid']}"
         lines = [f"{head}: not running; {last}, see the journal for why it ended"]
-    lines.append(f"listen    {', '.join(report.get('listen', []))}")
+    adopted = f"; {report['adoptions']} sockets taken over" if report.get("adoptions") else ""
+    lines.append(f"listen    {', '.join(report.get('listen', []))}{adopted}")
     if report["alive"]:
         lines += machine(report)
     for worker in report["workers"] if report["alive"] else ():
@@ -115,6 +118,8 @@ def screen(report: dict[str, Any]) -> list[str]:
         ratio = f", {100 * report['hits'] / asked:.2f} % from the cache" if asked else ""
         lines.append(f"answers   {report['counters']['answers']}{ratio}")
         lines.append(f"cache     {fill(report['cache'])}")
+    elif "reason" in report:
+        lines.append(f"counters  {report['reason']}")
     return lines + zones(report) + upstreams(report) + reloads(report["reload"], now)
 
 
@@ -136,8 +141,6 @@ def machine(report: dict[str, Any]) -> list[str]:
         lines.append(f"monitor   {monitor['state']}, restarts {monitor['restarts']}: {verdict}")
     if report.get("metrics"):
         lines.append(f"metrics   http://{report['metrics']}/metrics")
-    if report.get("adoptions"):
-        lines.append(f"sockets   {report['adoptions']} taken over from the service before this one")
     return lines
 
 

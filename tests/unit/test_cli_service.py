@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_files import Verb, held_lock, write, write_status
+from service_files import WORKERS, Verb, held_lock, write, write_status
 
 from nodedns import native
-from nodedns.supervisor.memory import counters_mark
+from nodedns.supervisor.memory import counters_mark, map_all
 from nodedns.verbs.files import DEFAULT_RUN_DIR, Source
 from nodedns.verbs.service import find
 from nodedns.verbs.status import span
@@ -145,9 +145,58 @@ def test_status_of_the_machine(
         f"fallback  {shown[1]}",
         f"monitor   SERVING, restarts 1: {monitor or 'every address answers over UDP and TCP'}",
         "metrics   http://127.0.0.1:9253/metrics",
-        "sockets   8 taken over from the service before this one",
+        "listen    127.0.0.1:5399; 8 sockets taken over",
     ):
         assert line in out.splitlines()
+
+
+@pytest.mark.usefixtures("table", "lock")
+def test_an_ordinary_node_fits_a_screen(config_file: Path, verb: Verb) -> None:
+    """Of 80 columns and 24 lines: two addresses, four workers, a stub zone, a refused reload."""
+    forward = {".": ["10.1.1.53:53", "10.1.1.54:53"], "corp.example.": ["tls://10.9.9.53:853#dns.corp.example"]}
+    forward |= {zone: ["10.96.0.10:53"] for zone in ("cluster.local.", "in-addr.arpa.", "ip6.arpa.")}
+    run_dir = config_file.parent / "run"
+    # Counters for four workers and the canary: two are there.
+    (run_dir / "counters").unlink()
+    map_all(str(run_dir), 2**20, 5)
+    counters = find(Source(str(config_file))).counters()
+    upstreams = [[name] for name in ("10.1.1.53:53", "10.1.1.54:53", "10.9.9.53:853", "10.96.0.10:53")]
+    write(run_dir / "rows.json", json.dumps({"mark": counters_mark(counters), "rows": [], "upstreams": upstreams}))
+    write_status(
+        config_file,
+        listen=["169.254.20.10:53", "10.96.0.10:53"],
+        metrics="0.0.0.0:9253",
+        link="nodelocaldns",
+        repairs=1234,
+        repaired_at=native.now() - 7_200_000,
+        rules={
+            "netfilter": "nftables",
+            "steered": ["169.254.20.10:53"],
+            "alive": True,
+            "fallback": ["10.244.2.10:53", "10.244.3.7:53"],
+        },
+        monitor={"pid": 7, "state": "SERVING", "restarts": 1, "failed": ""},
+        adoptions=12,
+        forward=[{"name": name, "forward": servers} for name, servers in forward.items()],
+        workers=WORKERS * 2,
+        reload={"count": 2, "at": native.now(), "ok": False, "problems": ["node.workers: expected 1 to 64, got 0"]},
+    )
+    lines = verb("status", "--config", str(config_file))[1].splitlines()
+    assert len([line for line in lines if line.startswith("upstream")]) == 4
+    assert len(lines) <= 23  # the prompt needs the last one
+    assert [line for line in lines if len(line) > 80] == []
+
+
+@pytest.mark.usefixtures("table", "lock")
+def test_status_beside_another_version(config_file: Path, verb: Verb) -> None:
+    """After an upgrade without a restart counters are not read; the rest is shown."""
+    with (config_file.parent / "run" / "counters").open("rb+") as file:
+        file.write(b"other")
+    code, out, _ = verb("status", "--config", str(config_file))
+    assert (code, "worker 1  SERVING" in out, "answers " in out) == (0, True, False)
+    assert "\ncounters  " in out
+    assert "got other counters; restart the service\n" in out
+    assert "reason" in json.loads(verb("status", "--json", "--config", str(config_file))[1])
 
 
 @pytest.mark.usefixtures("table", "lock")
