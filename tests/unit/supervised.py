@@ -64,6 +64,11 @@ def leave_on_term(job: Job) -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
+def linger(job: Job) -> None:
+    """Does nothing until the parent is gone."""
+    select.select([job.life_fd], [], [])
+
+
 def worker(job: Job) -> int:
     """Keeps a worker's protocol and answers every datagram, and the first message of a stream, with itself and the QR
     bit."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import leave_on_term, make_config, running, say, tag, worker
+from supervised import leave_on_term, linger, make_config, running, say, tag, worker
 
 from nodedns.config import Config, Endpoint
 from nodedns.core import service, slots
@@ -111,7 +111,7 @@ def test_crash_loop_backs_off(config: Config) -> None:
 def mute(job: Job) -> int:
     say(f"starts slot {job.slot}")
     leave_on_term(job)
-    signal.pause()
+    linger(job)
     return 0
 
 
@@ -249,7 +249,7 @@ def babbling(job: Job) -> int:
     if job.slot == 0:
         say("babbles")
         os.write(job.ready_fd, b"sws")
-        signal.pause()
+        linger(job)
     return worker(job)
 
 

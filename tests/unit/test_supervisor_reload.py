@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import make_config, running, say, tag, with_allow, worker
+from supervised import linger, make_config, running, say, tag, with_allow, worker
 
 from nodedns.config import Cache, Config, ConfigError, Problem
 from nodedns.supervisor import probe
@@ -114,7 +114,7 @@ def silent_canary(job: Job) -> int:
     if job.slot < 2:
         return worker(job)
     os.write(job.ready_fd, b"ws")
-    signal.pause()
+    linger(job)
     return 0
 
 
@@ -211,7 +211,7 @@ def test_stop_during_a_reload(config: Config) -> None:
     def main(job: Job) -> int:
         if job.config.node.allow == (NEW,) and job.slot == 0:
             os.kill(os.getppid(), signal.SIGTERM)
-            signal.pause()
+            linger(job)
         return worker(job)
 
     with running(config, main, loader(with_allow(config, NEW))) as service:
