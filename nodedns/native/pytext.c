@@ -37,9 +37,7 @@ static char *fill(char *out, const char *text, const char *end, const uint64_t *
 {
     uint64_t sum = 0;
     for (const char *place; (place = find(text, end, FILL_PLACE)) + 1 < end; text = place + 2) {
-        char *before = out;
-        memcpy(out, text, (size_t)(place - text));
-        out += place - text;
+        size_t before = (size_t)(place - text);
         uint64_t v = sum;
         if (place[1] == FILL_SUM)
             sum = 0;
@@ -50,12 +48,16 @@ static char *fill(char *out, const char *text, const char *end, const uint64_t *
         if (place[1] == FILL_MORE)
             v = sum += v;
         if (place[1] == FILL_SPARSE && !v) { /* such a line has one place */
-            while (out > before && out[-1] != '\n')
-                out--;
+            const char *line = memrchr(text, '\n', before);
+            before = line ? (size_t)(line + 1 - text) : 0;
+            memcpy(out, text, before);
+            out += before;
             place = find(place, end, '\n') - 1;
-        } else {
-            out = place[1] == FILL_SECONDS ? put_seconds(out, v) : put_number(out, v);
+            continue;
         }
+        memcpy(out, text, before);
+        out += before;
+        out = place[1] == FILL_SECONDS ? put_seconds(out, v) : put_number(out, v);
     }
     memcpy(out, text, (size_t)(end > text ? end - text : 0));
     return value == last ? out + (end > text ? end - text : 0) : NULL;

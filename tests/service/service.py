@@ -137,9 +137,19 @@ class Service:
         self.forward = [f"127.0.0.1:{port}" for port in forward or (upstream,)]
         self.write(upstream)
         self.log = (home / "log").open("a+")
+        self._start()
+
+    def _start(self) -> None:
         command = [sys.executable, "-m", "nodedns", "run", "--config", str(self.config)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log)
         self.await_(lambda: self.status().get("state") == "READY", "ready")
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends the parent, and begins another one on the same run directory."""
+        self.process.send_signal(how)
+        self.process.wait(DEADLINE)
+        (self.run_dir / "status.json").unlink(missing_ok=True)
+        self._start()
 
     def write(self, upstream: int, extra: str = "") -> None:
         """The config file."""

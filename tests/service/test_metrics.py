@@ -4,14 +4,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from prometheus_client import parser as exposition
 from prometheus_client.openmetrics import parser as openmetrics
 
 from tests.service.scraper import Samples, get, samples
-from tests.service.service import ROOT, Authority, Load, Service
+from tests.service.service import Authority, Load, Service
 from tests.service.test_upstreams import ask, ask_tcp
 
 CORP = '[[zone]]\nname = "corp.test"\nforward = ["127.0.0.1:{0}"]\n'
@@ -109,7 +108,7 @@ def test_exact_whatever_dies(tmp_path: Path, authority: Authority) -> None:
         udp = verdict["answered"] + verdict["duplicates"] + 2
         assert (verdict["lost"], verdict["wrong"]) == (0, 0)
         check(watch, udp, asked_tcp)
-        restart(service)
+        service.restart(signal.SIGKILL)
         for n in range(10):
             ask(service, f"u{n}.test")
         found = check(watch, udp + 10, asked_tcp)
@@ -145,16 +144,6 @@ def check(watch: Watch, udp: float, tcp: float) -> Samples:
     assert total(found, "coredns_cache_hits_total") + total(found, "coredns_cache_misses_total") == udp + tcp
     assert watch.fallen == []
     return found
-
-
-def restart(service: Service) -> None:
-    """SIGKILL of the parent, and another one on the same run directory."""
-    service.process.kill()
-    service.process.wait()
-    (service.run_dir / "status.json").unlink()
-    command = [sys.executable, "-m", "nodedns", "run", "--config", str(service.config)]
-    service.process = subprocess.Popen(command, cwd=ROOT, stdout=service.log, stderr=service.log)
-    service.await_(lambda: service.status().get("state") == "READY", "ready again")
 
 
 def test_the_process_is_all_of_them(service: Service) -> None:

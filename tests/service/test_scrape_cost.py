@@ -1,0 +1,67 @@
+"""What a scrape costs the monitor at 50 zones and two addresses, every one of them in use."""
+
+import socket
+import time
+from pathlib import Path
+
+import dnslib
+
+from tests.service.scraper import get, samples
+from tests.service.service import Authority, Service
+
+ZONES = 46
+"""Beside the four that everybody has."""
+SCRAPES = 16
+MOST = 0.005
+APART = 0.3
+"""Seconds: a page that is younger than 0.25 s is given again."""
+
+
+def cpu(pid: int) -> float:
+    """Seconds of a process so far, to the nanosecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def ask_all(service: Service, names: list[str]) -> None:
+    """Each name at each address over UDP."""
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.connect((address, service.port))
+            for name in names:
+                sock.send(bytes(dnslib.DNSRecord.question(name).pack()))
+                sock.recv(4096)
+
+
+def test_five_milliseconds(tmp_path: Path, authority: Authority) -> None:
+    """All rows change between two scrapes: nothing of the last page can be used again."""
+    zones = [f"z{number}.test" for number in range(ZONES)]
+    blocks = (f'[[zone]]\nname = "{zone}"\nforward = ["127.0.0.1:{authority.port}"]\n' for zone in zones)
+    names = [f"a.{zone}" for zone in (*zones, "cluster.local", "in-addr.arpa", "ip6.arpa", "example")]
+    (tmp_path / "nodedns.d").mkdir()
+    with Service(tmp_path, authority.port) as service:
+        listen = f'node.listen = ["127.0.0.1:{service.port}", "127.0.0.2:{service.port}"]\n'
+        (tmp_path / "nodedns.d/10.toml").write_text(listen + "".join(blocks))
+        service.restart()
+        ask_all(service, names)
+        service.await_(lambda: get(service, "/ready")[0] == 200, "ready")
+        pid = service.status()["monitor"]["pid"]
+        began, idle = time.monotonic(), cpu(pid)
+        while time.monotonic() < began + 2:
+            time.sleep(0.1)
+        rest = (cpu(pid) - idle) / (time.monotonic() - began)
+        costs = []
+        for _ in range(SCRAPES):
+            ask_all(service, names)
+            time.sleep(APART)
+            began, before = time.monotonic(), cpu(pid)
+            text = get(service)[1]
+            costs.append(cpu(pid) - before - rest * (time.monotonic() - began))
+        answered = samples(service)
+    counted = {dict(labels)["zone"] for name, labels in answered if name == "coredns_dns_requests_total"}
+    assert len(counted) == ZONES + 4
+    costs.sort()
+    best, middle, worst = (f"{costs[at] * 1000:.1f} ms" for at in (0, SCRAPES // 2, -1))
+    each = f"{best} at best, {middle} in the middle, {worst} at worst"
+    print(f"{len(text) >> 10} KiB, {text.count(chr(10))} lines: {each}; without scrapes {rest * 1000:.1f} ms a second")
+    assert costs[SCRAPES // 2] <= MOST

@@ -1,0 +1,155 @@
+"""The monitor's HTTP under clients that ask wrongly, slowly or never; /health and /ready."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.service.scraper import get, samples
+from tests.service.service import Authority, Service
+from tests.service.test_upstreams import ask
+
+STALLED = 200
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def connect(service: Service, receive: int = 0) -> socket.socket:
+    """To the monitor."""
+    sock = socket.socket()
+    if receive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    sock.settimeout(10)
+    sock.connect(("127.0.0.1", service.scraped))
+    return sock
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Authority() as authority, Service(tmp_path_factory.mktemp("scraped"), authority.port) as service:
+        yield service
+
+
+REQUESTS = [
+    (GET, 200),
+    (b"GET /metrics?x=y HTTP/1.0\r\n\r\n", 200),
+    (b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (GET + GET, 200),
+    (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405),
+    (b"DELETE /health HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"GET /metrics/ HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"GET http://x/metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /metrics HTTP/2\r\n\r\n", 400),
+    (b"GET /metrics\r\n\r\n", 400),
+    (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+    (b"GET /metrics HTTP/1.1\r\n no colon\r\n\r\n", 400),
+    (b"GET /metrics HTTP/1.1\r\nX: \0\r\n\r\n", 400),
+    (b"GET /" + b"a" * 9000, 431),
+    (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000, 431),
+    (b"GET /metr", 408),
+]
+
+
+@pytest.mark.parametrize(("request_", "status"), REQUESTS, ids=lambda value: repr(value)[:30])
+def test_exact_answers(running: Service, request_: bytes, status: int) -> None:
+    """One answer, whole, and the end of the connection; HEAD has no body."""
+    with connect(running) as sock, sock.makefile("rb") as file:
+        sock.sendall(request_)
+        head = file.readline()
+        assert head.split()[:2] == [b"HTTP/1.1", str(status).encode()]
+        fields = dict(line.rstrip().split(b": ", 1) for line in iter(file.readline, b"\r\n"))
+        with suppress(ConnectionResetError):  # of octets that were never read
+            body = file.read()
+            assert len(body) == (0 if request_.startswith(b"HEAD") else int(fields[b"Content-Length"]))
+        assert (fields.get(b"Allow") == b"GET, HEAD") == (status == 405)
+
+
+def probes(service: Service) -> float:
+    """Questions to ourselves so far, whatever they took."""
+    return samples(service)["coredns_health_request_duration_seconds_count", ()]
+
+
+def stall(service: Service, number: int) -> socket.socket:
+    """Every third says nothing, every third half a request, every third does not read its page."""
+    sock = connect(service, 1 if number % 3 == 2 else 0)
+    sock.sendall((b"", GET[:20], GET)[number % 3])
+    return sock
+
+
+def test_stalled_scrapers_hold_up_nobody(service: Service) -> None:
+    """With 200 of them, who come again when they are dropped, the self-probe stays on time and a good scraper is
+    answered at once."""
+    monitor = service.status()["monitor"]["pid"]
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(stall(service, number)) for number in range(STALLED)]
+        began, before, slowest, asked = time.monotonic(), probes(service), 0.0, 0
+        while time.monotonic() < began + 6:
+            for number, sock in enumerate(stalled):
+                with suppress(BlockingIOError):
+                    sock.setblocking(False)
+                    if number % 3 != 2 and sock.recv(1, socket.MSG_PEEK) == b"":
+                        stalled[number] = stack.enter_context(stall(service, number))
+            sent = time.monotonic()
+            assert get(service)[0] == get(service, "/ready")[0] == 200
+            slowest, asked = max(slowest, time.monotonic() - sent), asked + 1
+        seconds, counted = time.monotonic() - began, probes(service) - before
+    print(f"{counted:.0f} questions in {seconds:.1f} s; {asked} scrapes, the slowest {slowest * 1000:.0f} ms")
+    assert counted / 2 >= seconds - 2
+    assert slowest < 1
+    assert service.status()["monitor"]["pid"] == monitor
+    found = samples(service)
+    assert found["nodedns_probe_failures_total", ()] == 0
+
+
+def test_a_scrape_while_the_monitor_is_dead(service: Service) -> None:
+    """It waits for the next one."""
+    os.kill(service.status()["monitor"]["pid"], signal.SIGKILL)
+    assert get(service)[0] == 200
+
+
+def test_health_and_readiness(tmp_path: Path, authority: Authority) -> None:
+    """Nobody answers, the parent included: 503, with whom; and well again afterwards."""
+    with Service(tmp_path, authority.port) as service:
+        service.await_(lambda: get(service, "/ready") == (200, "OK"), "ready")
+        assert get(service, "/health") == (200, "OK")
+        stopped = [service.process.pid, *service.pids().values()]
+        for pid in stopped:  # the parent first: it would replace them
+            os.kill(pid, signal.SIGSTOP)
+        service.await_(lambda: get(service, "/health")[0] == 503, "ill")
+        why = get(service, "/health")[1]
+        assert why.startswith(f"nobody answers: 127.0.0.1:{service.port} over UDP: ")
+        assert f"127.0.0.1:{service.port} over TCP" in get(service, "/ready")[1]
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGCONT)
+        service.await_(lambda: get(service, "/ready") == (200, "OK"), "well again")
+
+
+def test_lame_duck(tmp_path: Path, authority: Authority) -> None:
+    """A stop says so for its time, and everything is answered meanwhile; a second SIGTERM ends it."""
+    with Service(tmp_path, authority.port, metrics='lameduck = "20s"\n') as service:
+        service.await_(lambda: get(service, "/ready")[0] == 200, "ready")
+        service.process.terminate()
+        service.await_(lambda: get(service, "/ready")[0] == 503, "a lame duck")
+        assert get(service, "/health") == (503, "the service is lameduck\n")
+        assert ask(service, "a.test").header.rcode == 0
+        assert service.status()["state"] == "LAMEDUCK"
+        service.process.terminate()
+        assert service.process.wait(5) == 0
+
+
+def test_a_taken_port_is_named(tmp_path: Path, service: Service) -> None:
+    """With who has it: the service does not start."""
+    text = service.config.read_text().replace(f":{service.port}", f":{service.port + 1}")
+    other = tmp_path / "other.toml"
+    other.write_text(text.replace(str(service.run_dir), str(tmp_path / "other")))
+    command = [sys.executable, "-m", "nodedns", "run", "--config", str(other)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert f"metrics.listen: TCP 127.0.0.1:{service.scraped} is taken by another process; stop pid " in done.stderr
