@@ -6,7 +6,8 @@ Rooms. A room is what its code may touch; imports point downwards only (tests/un
     supervisor/  THE PARENT: root, no threads, no asyncio, one wait. Sockets, forks, signals, reload
     host/        ROOT, in a child that lives as long as the change takes: the only room that changes the machine; the
                  link, and netfilter/: the dead-man switch (steering), ACCEPT rules (firewall, iptables), detection
-    monitor/     A CHILD: asks ourselves over UDP and TCP as a client would, and the cluster where kube-dns is (aiodns)
+    monitor/     A CHILD: asks ourselves over UDP and TCP as a client would, and the cluster where kube-dns is (aiodns);
+                 HTTP: /metrics from what stands in shared memory, /health, /ready
     example/     A CHILD of `run --example` only: a small authoritative server with a cluster's names (dnslib)
     worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
     native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the
@@ -32,6 +33,9 @@ Death.   a worker's pidfd becomes readable -> core.slots says what follows -> it
 Switch.  supervisor.pulse and the monitor ask every address each second -> supervisor.health judges -> a good second is
          WATCHDOG=1 and supervisor.netlink's sign of life: the kernel steers to us for `fail_open_after` more. Nobody
          says it: host.netfilter.steering's rules send packets to kube-dns, with nothing of ours running.
+Scrape.  monitor.web reads one request -> monitor.pages -> monitor.scrape reads the counters page -> monitor.rows and
+         families name what is there, native.fill writes the numbers. What only the parent knows, supervisor.vitals has
+         put there.
 Repair.  supervisor.netlink hears a change of what is ours -> core.repair says when to look -> supervisor.machine forks
          host.apply, which compares core.plan's plan with the machine and carries out the difference.
 Reload.  SIGHUP -> supervisor.reload parses and checks -> a canary worker on a private socket must answer -> workers are

@@ -107,6 +107,7 @@ class Scrape:
         page.fill(_BATCH, self._batches, [*batches, 0, counted["received"]])
         probes = [counted[f"probe_{number}"] for number in range(1, len(HEALTH) + 2)]
         page.fill(_HEALTH, self._health, [*probes, counted["probe_us"] * 1000])
+        page.add("coredns_hosts_entries", sum(len(addresses) for _, addresses in self._job.config.hosts))
         self._write_gauges(gauges, page)
         self._write_cache(counted, page)
 

@@ -10,6 +10,7 @@ import pytest
 from nodedns.config import Endpoint
 from nodedns.supervisor import sockets
 from nodedns.supervisor.fdstore import FIRST, Store, name_of
+from tests.ports import free_port
 
 UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
 
@@ -109,6 +110,16 @@ def test_two_of_one_name(stored: tuple[Endpoint, list[int]], systemd: socket.soc
 def test_nothing_for_us(said: dict[str, str]) -> None:
     """Without the variables, or with another process's, there is nothing to adopt."""
     assert Store(dict(said), FIRST).held == {}
+
+
+def test_the_metrics_socket() -> None:
+    """Is stored and adopted like the others, under a name of its own."""
+    endpoint = Endpoint("127.0.0.1", free_port())
+    fd = sockets.open_metrics(endpoint, Store({}))
+    store = Store(environ(name_of(TCP, "metrics", endpoint)), fd)
+    assert sockets.open_metrics(endpoint, store) == fd
+    assert store.adopted == 1
+    os.close(fd)
 
 
 def test_names_have_no_colon() -> None:

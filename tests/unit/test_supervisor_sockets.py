@@ -100,6 +100,20 @@ def test_taken_port_is_refused_with_its_owner(kind: int, name: str, address: str
     assert str(caught.value).startswith(f"node.listen: {name} {endpoint} is taken by another process; stop {ME}")
 
 
+def test_taken_port_of_metrics() -> None:
+    """Is refused in the same words; UDP does not matter."""
+    endpoint = Endpoint("127.0.0.1", free_port())
+    with socket.socket(type=UDP) as other:
+        other.bind((endpoint.address, endpoint.port))
+        os.close(sockets.open_metrics(endpoint, Store({})))
+    with socket.socket() as other:
+        other.bind((endpoint.address, endpoint.port))
+        other.listen()
+        with pytest.raises(HostError) as caught:
+            sockets.open_metrics(endpoint, Store({}))
+    assert str(caught.value).startswith(f"metrics.listen: TCP {endpoint} is taken by another process; stop {ME}")
+
+
 def test_missing_address_is_refused_with_the_command_that_adds_it() -> None:
     """An address of no interface is told apart from a taken one (RFC 5737: 192.0.2.0/24 is nobody's)."""
     with pytest.raises(
