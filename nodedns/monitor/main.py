@@ -32,7 +32,7 @@ NAME = "nodedns.invalid"
 """Answered by ourselves, NXDOMAIN, whatever upstreams do (RFC 6761 section 6.4)."""
 DNS_PORT = 53
 LEAVING = 0.5
-"""Seconds for scrapes in hand when we are told to leave, half of what the parent waits."""
+"""Seconds for scrapes in hand when we are told to leave, half of what a child promises (core/slots.py)."""
 
 Say = Callable[[str], object]
 Work = Callable[[], Awaitable[float]]

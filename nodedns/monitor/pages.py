@@ -25,11 +25,9 @@ class Pages:
     """Of one monitor."""
 
     def __init__(self, job: MonitorJob) -> None:
-        self._counters = job.shared.counters
+        self._job, self._counters = job, job.shared.counters
         self.verdict, self._census = Verdict(), Census(native.Table(job.shared.table))
-        self._formats = {
-            openmetrics: Scrape(job, openmetrics, self.verdict, self._census) for openmetrics in (False, True)
-        }
+        self._formats: dict[bool, Scrape] = {}
         self._scraped = float("-inf")
         self.pages = {"/metrics": self.metrics, "/health": self.health, "/ready": self.ready}
 
@@ -37,6 +35,8 @@ class Pages:
         """OpenMetrics where it is asked for."""
         now = self._scraped = time.monotonic()
         openmetrics = "application/openmetrics-text" in accept
+        if openmetrics not in self._formats:  # late: hardly anybody asks for both, and each is megabytes
+            self._formats[openmetrics] = Scrape(self._job, openmetrics, self.verdict, self._census)
         return Reply(200, self._formats[openmetrics].text(now), OPEN_TYPE if openmetrics else PLAIN_TYPE)
 
     def health(self, _accept: str) -> Reply:

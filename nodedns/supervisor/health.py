@@ -63,6 +63,7 @@ class Health:
         if self._monitor:
             beats[len(looked_at)] = self._monitor.beat
             looked_at.append(self._monitor.worker)
+            self._monitor.settle()
         serving = {s: w.changed for s, w in enumerate(looked_at) if w.state is slots.State.SERVING}
         hung = watch.look(now, beats, serving)
         if hung is not None:

@@ -49,6 +49,7 @@ class Monitor:
         self._know = know
         self._failed, self._failed_at = "", float("-inf")
         self.beat = 0.0
+        self._behind = False
 
     @property
     def failed(self) -> str:
@@ -64,8 +65,13 @@ class Monitor:
 
     def follow(self, config: Config) -> None:
         """A new config: another process on it."""
-        self.worker.config = config
-        if self.worker.slot.knows(slots.Event.REPLACE):
+        self.worker.config, self._behind = config, True
+        self.settle()
+
+    def settle(self) -> None:
+        """Replaces a process that is on an old config, once it may be: two reloads may follow each other quickly."""
+        if self._behind and self.worker.slot.knows(slots.Event.REPLACE):
+            self._behind = False
             self.worker.fire(slots.Event.REPLACE)
 
     def _hear(self) -> None:

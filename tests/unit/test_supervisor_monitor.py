@@ -8,6 +8,7 @@ import pytest
 
 from nodedns.config import Endpoint, parse
 from nodedns.config_servers import MAX_FALLBACK
+from nodedns.core import slots
 from nodedns.supervisor import memo
 from nodedns.supervisor.monitor import Monitor
 from nodedns.supervisor.poller import Poller
@@ -71,6 +72,20 @@ def test_an_old_verdict_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     now = heard.monitor.beat
     monkeypatch.setattr("nodedns.supervisor.monitor.time.monotonic", lambda: now + 3.1)
     assert heard.monitor.failed == ""
+
+
+def test_a_config_that_comes_during_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is followed as soon as the change is over, once."""
+    monitor, fired = Heard().monitor, []
+    monkeypatch.setattr(monitor.worker, "fire", fired.append)
+    monitor.worker.slot.state = slots.State.HANDING
+    monitor.follow(CONFIG)
+    monitor.settle()
+    assert fired == []
+    monitor.worker.slot.state = slots.State.SERVING
+    monitor.settle()
+    monitor.settle()
+    assert fired == [slots.Event.REPLACE]
 
 
 def test_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
