@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.monitoring.prometheus import Alert, Prometheus
 from tests.service.service import Service
@@ -15,14 +15,18 @@ class Watched(Service):
         self.prometheus, self.at = prometheus, prometheus.spare.pop()
         (home / "nodedns.d").mkdir()
         (home / "nodedns.d/10.toml").write_text(extra)
-        super().__init__(home, upstream, **options)
-        scraped = f'up{{instance="{self.at}"}} == 1'
-        prometheus.await_(lambda: prometheus.query(scraped) and not self.alerts(), "scraping, and content")
+        super().__init__(home, upstream, metrics=f'listen = "{self.at}"\n', **options)
 
-    def write(self, upstream: int, extra: str = "") -> None:
-        """The config file, with the port that is scraped."""
-        self.scraped = int(self.at.rpartition(":")[2])
-        super().write(upstream, extra)
+    def __enter__(self) -> Self:
+        scraped = f'up{{instance="{self.at}"}} == 1'
+        try:
+            self.prometheus.await_(
+                lambda: self.prometheus.query(scraped) and not self.alerts(), "scraping, and content"
+            )
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
 
     def query(self, expr: str) -> list[float]:
         """An expression's values for this service alone."""
