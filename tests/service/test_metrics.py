@@ -118,6 +118,25 @@ def test_exact_whatever_dies(tmp_path: Path, authority: Authority) -> None:
         assert total(found, "nodedns_reloads_total", verdict="taken") == 2
 
 
+def test_as_dnsperf_counts(tmp_path: Path, service: Service) -> None:
+    """Under its load and SIGKILLs of workers: what it saw completed is what was counted. A query that a worker's
+    successor answers again is an answer more, and dnsperf says so."""
+    names = tmp_path / "names"
+    names.write_text("".join(f"p{number}.test A\n" for number in range(300)))
+    options = ["-s", "127.0.0.1", "-p", str(service.port), "-d", str(names), "-l", "4", "-Q", "5000", "-c", "8"]
+    with subprocess.Popen(["dnsperf", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        service.await_(lambda: sum(sum(row["requests"]) for row in service.rows()) > 100, "under load")
+        for turn in range(6):
+            kill_worker(service, turn % 2)
+        said, _ = run.communicate(timeout=30)
+    completed, lost = (int(re.search(rf"Queries {word}: +(\d+)", said)[1]) for word in ("completed", "lost"))  # type: ignore[index]
+    again = said.count("unexpected id")
+    counted = total(samples(service), "coredns_dns_responses_total")
+    print(f"dnsperf: {completed} completed, {lost} lost, {again} answered again; {counted:.0f} counted")
+    assert lost == 0
+    assert counted == completed + again
+
+
 def check(watch: Watch, udp: float, tcp: float) -> Samples:
     """What was asked is what all generations and histograms say."""
     watch.service.await_(
