@@ -7,7 +7,7 @@ of a dead worker is answered by the next one.
 
 import errno
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
@@ -71,13 +71,17 @@ def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[Slo
 
 
 def open_metrics(endpoint: Endpoint, store: Store) -> int:
-    """The socket of the monitor's HTTP, adopted or opened and stored. HostError when it is missing or taken.
+    """The socket of the monitor's HTTP, adopted or opened and stored. HostError when it is taken. An address that is on
+    no interface yet will do: DNS must not wait for the one that DHCP will give.
 
     One for all its lives: while there is no monitor, a scrape waits.
     """
     fd = store.adopt(socket.SOCK_STREAM, "metrics", endpoint)
     if fd is None:
-        check_free(endpoint, "metrics.listen", (socket.SOCK_STREAM,))
+        try:
+            _bind_alone(endpoint, socket.SOCK_STREAM, absent=True)
+        except OSError as error:
+            raise HostError(f"metrics.listen: {_refusal(error, endpoint, socket.SOCK_STREAM)}") from error
         fd = _listening(endpoint, socket.SOCK_STREAM, "metrics.listen").detach()
         keep(fd, socket.SOCK_STREAM, "metrics", endpoint)
     return fd
@@ -95,26 +99,36 @@ def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
 
 
-def check_free(endpoint: Endpoint, what: str, kinds: Iterable[socket.SocketKind] = tuple(_KIND)) -> None:
-    """HostError when one of `kinds` of `endpoint`, which is `what` to a person, cannot be had.
+def check_free(endpoint: Endpoint, what: str) -> None:
+    """HostError when UDP or TCP of `endpoint`, which is `what` to a person, cannot be had.
 
     Binds once without SO_REUSEPORT: with it, a second server of the same user would share our queries unnoticed.
     """
-    for kind in kinds:
+    for kind in _KIND:
         try:
             _bind_alone(endpoint, kind)
         except OSError as error:
             raise HostError(f"{what}: {_refusal(error, endpoint, kind)}") from error
 
 
-def _bind_alone(endpoint: Endpoint, kind: socket.SocketKind) -> None:
+def _bind_alone(endpoint: Endpoint, kind: socket.SocketKind, *, absent: bool = False) -> None:
     family = family_of(endpoint)
     with socket.socket(family, kind) as sock:
+        if absent:
+            _bind_absent(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:  # a connection in TIME_WAIT is nobody's
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((endpoint.address, endpoint.port))
+
+
+def _bind_absent(sock: socket.socket) -> None:
+    """Lets an address be bound that is on no interface."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
 
 
 def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str:
@@ -138,11 +152,9 @@ def _listening(endpoint: Endpoint, kind: socket.SocketKind, what: str) -> socket
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # An address may be gone for the moment its interface is rebuilt; the sockets are there when it returns.
+        _bind_absent(sock)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         if kind == socket.SOCK_STREAM:  # connections of a former life may still be in TIME_WAIT
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:

@@ -13,6 +13,7 @@ def summary(config: Config) -> list[str]:
         f"allow    {', '.join(node.allow) or 'everyone who can reach these addresses'}",
         f"workers  {workers}",
         f"cache    {config.cache.size / 2**20:g} MiB",
+        f"metrics  {f'http://{config.metrics.listen}/metrics' if config.metrics.listen else 'none'}",
     ]
     for zone in config.zones:
         servers = ", ".join(map(str, zone.forward))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import struct
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,8 @@ from nodedns import native
 from nodedns.config_values import GENERATIONS
 from nodedns.monitor import families
 from nodedns.monitor.families import FAMILIES, PLAIN, served
+from nodedns.monitor.rows import row_series
+from nodedns.monitor.text import Page, labelled
 
 DOCS = Path(__file__).parents[2] / "docs"
 ELSEWHERE = {
@@ -93,6 +96,15 @@ def test_generations() -> None:
 
 def test_labels_are_escaped() -> None:
     """A quote, a backslash or a line's end in a value ends nothing."""
-    from nodedns.monitor.text import labelled
-
     assert labelled({"a": 'x"y\\z\n', "b": ""}) == 'a="x\\"y\\\\z\\n",b=""'
+
+
+def test_an_address_of_ipv6() -> None:
+    """Its family is 2."""
+    page = Page(FAMILIES, openmetrics=False)
+    length = sum(max(native.ROW.values()))
+    row_series("dns://[fd00::1]:53", "a.example.", page).write(struct.pack("=Q", 7) * length, page)
+    label = 'server="dns://[fd00::1]:53",zone="a.example."'
+    assert f'coredns_dns_request_count_total{{{label},proto="tcp",family="2"}} 133\n'.encode() in page.text()
+    assert f'coredns_dns_request_type_count_total{{{label},type="other"}} 14\n'.encode() in page.text()
+    assert f'coredns_dns_response_rcode_count_total{{{label},rcode="BADVERS"}} 7\n'.encode() in page.text()

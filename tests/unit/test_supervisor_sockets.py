@@ -101,7 +101,8 @@ def test_taken_port_is_refused_with_its_owner(kind: int, name: str, address: str
 
 
 def test_taken_port_of_metrics() -> None:
-    """Is refused in the same words; UDP does not matter."""
+    """Is refused in the same words; UDP does not matter, nor that the address is on no interface yet."""
+    os.close(sockets.open_metrics(Endpoint("192.0.2.1", free_port()), Store({})))
     endpoint = Endpoint("127.0.0.1", free_port())
     with socket.socket(type=UDP) as other:
         other.bind((endpoint.address, endpoint.port))

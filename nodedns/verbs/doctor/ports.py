@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 
+from nodedns.config import Config, Endpoint
 from nodedns.supervisor.owner import owners
 from nodedns.verbs.doctor.scene import Finding, Scene, bad, note, well
 
@@ -23,18 +24,24 @@ _ADVICE = {
 def held(scene: Scene) -> Iterator[Finding]:
     """A port of ours that somebody else holds, on our address or on all."""
     ours, found = _pids(scene.run_dir), False
-    for at in scene.config.node.listen:
+    for at, kind in _wanted(scene.config):
         family = socket.AF_INET6 if ":" in at.address else socket.AF_INET
-        for kind, name in _KINDS.items():
-            for who in owners(family, kind, at.address, at.port):
-                if who.pid not in ours and _parent(who.pid) not in ours:
-                    found = True
-                    advice = _ADVICE.get(who.name, f"stop {who.name}, or give it an address of its own")
-                    yield bad(f"port {at.port}: {name} {at} is held by {who}", advice)
+        for who in owners(family, kind, at.address, at.port):
+            if who.pid not in ours and _parent(who.pid) not in ours:
+                found = True
+                advice = _ADVICE.get(who.name, f"stop {who.name}, or give it an address of its own")
+                yield bad(f"port {at.port}: {_KINDS[kind]} {at} is held by {who}", advice)
     if not found:
         yield well("port: nobody else holds one of ours")
     if os.geteuid() != 0:
         yield note("port: only root sees who holds one", "run it as root")
+
+
+def _wanted(config: Config) -> Iterator[tuple[Endpoint, socket.SocketKind]]:
+    for at in config.node.listen:
+        yield from ((at, kind) for kind in _KINDS)
+    if config.metrics.listen:
+        yield config.metrics.listen, socket.SOCK_STREAM
 
 
 def _pids(run_dir: str) -> set[int]:
