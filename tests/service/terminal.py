@@ -21,7 +21,11 @@ class Terminal:
         size = ("-x", str(width), "-y", str(height))
         command = ["tmux", "-u", "-S", self._socket, "-f", "/dev/null", "new-session", "-d", *size, "sh"]
         subprocess.run(command, cwd=ROOT, env=env, check=True)
-        self.await_(str.strip, "prompt")
+        try:
+            self.await_(str.strip, "prompt")
+        except AssertionError:
+            self.close()
+            raise
 
     def tmux(self, *words: str) -> str:
         """What a tmux command says."""
@@ -64,11 +68,14 @@ class Terminal:
         """Is it as a program found it: its usual screen and cursor, and what is typed is echoed, a line at a time?"""
         modes = self.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} #{pane_tty}").split()
         settings = subprocess.run(["stty", "-aF", modes[2]], capture_output=True, text=True, check=True).stdout.split()
-        # The shell's own line editing, if any, is of no matter here: dash has none.
         return modes[:2] == ["0", "1"] and {"icanon", "echo", "isig", "icrnl", "opost"} <= set(settings)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """It goes, and what runs in it is told so."""
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False)

@@ -133,6 +133,21 @@ def test_the_terminal_is_as_before(end: str | signal.Signals, service: Service, 
     terminal.line("typed")
 
 
+def test_stopped_and_continued(service: Service, terminal: Terminal) -> None:
+    """By Ctrl-Z and fg."""
+    terminal.run(*nodedns(service, "top"))
+    terminal.line("READY for")
+    terminal.press("C-z")
+    screen = terminal.await_(lambda screen: "ended with" in screen, "prompt")
+    assert "READY for" not in screen
+    assert terminal.as_before
+    terminal.run("fg")
+    terminal.line("READY for")
+    terminal.press("q")
+    terminal.line("ended with 0")
+    assert terminal.as_before
+
+
 def last_child(pid: int) -> int:
     """Of a line of processes, each with one child."""
     while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
