@@ -7,14 +7,13 @@ that always exist (`_merge`), the values against each other (`_check`). docs/con
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from nodedns.config_model import Cache, Config, Metrics, Node, Prefetch, Stale, Tls, Ttl, Zone
+from nodedns.config_model import Cache, Config, Dnstap, Log, Metrics, Node, Prefetch, Stale, Tls, Ttl, Zone
 from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
-from nodedns.config_servers import MAX_SERVERS, Endpoint, Forward, endpoint, over_tls
+from nodedns.config_servers import Endpoint, Forward, nameservers, over_tls
 from nodedns.config_values import ConfigError, Problem, show
 
 __all__ = [
@@ -23,7 +22,9 @@ __all__ = [
     "Cache",
     "Config",
     "ConfigError",
+    "Dnstap",
     "Endpoint",
+    "Log",
     "Metrics",
     "Node",
     "Prefetch",
@@ -43,7 +44,8 @@ RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
 RESTART_KEYS = frozenset(
-    {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size", "metrics.listen"}
+    {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size"}
+    | {"metrics.listen", "dnstap.socket"}
 )
 
 # The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
@@ -74,6 +76,11 @@ def parse(text: str, dropins: Sequence[tuple[str, str]] = ()) -> Config:
 def _of(values: Values, path: str) -> Any:
     """The value at `path`, or its default."""
     return values[path].value if path in values else KEYS[path].parse(KEYS[path].default)
+
+
+def _table(values: Values, table: str) -> dict[str, Any]:
+    """What is given of a table; its dataclass has the defaults."""
+    return {path.partition(".")[2]: given.value for path, given in values.items() if path.startswith(f"{table}.")}
 
 
 def _merge(node: Values, blocks: Sequence[dict[str, Values]]) -> dict[str, Values]:
@@ -188,6 +195,8 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
         cache=Cache(_of(node, "cache.size")),
         metrics=Metrics(*(_of(node, f"metrics.{key}") for key in ("listen", "coredns", "lameduck"))),
         config_map=node["cluster.config_map"].value if "cluster.config_map" in node else None,
+        log=Log(**_table(node, "log")),
+        dnstap=Dnstap(**_table(node, "dnstap")),
         zones=tuple(_zone(name, fields) for name, fields in sorted((_excepted(zones) | zones).items())),
     )
 
@@ -252,21 +261,6 @@ def with_stubs(config: Config, stubs: Mapping[str, Sequence[Endpoint]], upstream
     if len(zones) > MAX_ZONES:
         raise ConfigError(Problem("stubDomains", f"at most {MAX_ZONES} zones in all", str(len(zones))))
     return replace(config, zones=tuple(zone for _, zone in sorted(zones.items())))
-
-
-def nameservers(resolv_conf_text: str) -> tuple[Endpoint, ...]:
-    """The servers of a resolv.conf(5), port 53, each once, at most 15 (config_values.MAX_SERVERS).
-
-    As in glibc the keyword starts its line, and a line that makes no sense is passed over. So is an IPv6 link-local
-    server: its scope ("fe80::1%eth0") cannot be kept in an Endpoint.
-    """
-    found: dict[Endpoint, None] = {}
-    for line in resolv_conf_text.split("\n"):
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver" and line.startswith("nameserver"):
-            with suppress(ConfigError):
-                found[endpoint(f"[{words[1]}]:53")] = None  # in brackets only an IP will do, and no port
-    return tuple(found)[:MAX_SERVERS]
 
 
 _EXAMPLE = """

@@ -111,6 +111,28 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """The query log. `queries`: "off", "sample" or "all"; only those of `clients` (CIDRs), `zones` and `rcodes`, where
+    there are any; at most `rate` lines a second."""
+
+    queries: str = "off"
+    clients: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    rcodes: tuple[str, ...] = ()
+    rate: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Dnstap:
+    """`socket`: None for no dnstap. `hits`: "sample", "all" or "none". `identity`, `version`: "" for our own."""
+
+    socket: str | None = None
+    hits: str = "sample"
+    identity: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole config; `zones` is sorted by name and always has ".". `domain` is the cluster's own zone; `config_map` a
     directory with more zones, which the caller adds by with_stubs(), unless it could not (`config_map_failed`).
@@ -124,3 +146,10 @@ class Config:
     config_map: str | None = None
     config_map_failed: bool = False
     metrics: Metrics = Metrics()
+    log: Log = Log()
+    dnstap: Dnstap = Dnstap()
+
+    @property
+    def every_sample(self) -> bool:
+        """Does something want a record of each answer?"""
+        return self.log.queries == "all" or (self.dnstap.socket is not None and self.dnstap.hits == "all")

@@ -90,6 +90,21 @@ _TABLE = (
     Key("metrics.lameduck", values.seconds(0, values.MAX_LAMEDUCK), "0s",
         "How long a stop still answers everything while `/health` and `/ready` say 503 already. At most 20 s, "
         "of the 60 that systemd waits."),
+    Key("log.queries", values.choice("off", "sample", "all"), "off",
+        "The query log, a line an answer in CoreDNS's format: of `all`, or of all misses and a `sample` of the hits "
+        "(while there are few, of all). [logs.md](logs.md) has the format. `all` makes a hit dearer."),
+    Key("log.clients", values.allow, None, "Up to 64 networks: only of these clients."),
+    Key("log.zones", values.names, None, "Up to 32 names: only names at and below them."),
+    Key("log.rcodes", values.rcodes, None, "Only answers of these, such as `[\"SERVFAIL\", \"NXDOMAIN\"]`."),
+    Key("log.rate", values.whole(100_000), 100,
+        "Lines a second at most; what is beyond is counted. journald itself takes 10,000 in 30 s of one unit."),
+    Key("dnstap.socket", values.socket_path, None,
+        "The Unix socket of a dnstap receiver, which user `nodedns` can write to. Without: no dnstap. A new value "
+        "needs a restart."),
+    Key("dnstap.hits", values.choice("sample", "all", "none"), "sample",
+        "Which answers from the cache it gets; of the others it gets all. `all` makes a hit dearer."),
+    Key("dnstap.identity", values.words, None, "Who we are in its messages. Without: the host's name."),
+    Key("dnstap.version", values.words, None, "What we are. Without: `nodedns VERSION`."),
     Key("zone.name", values.name, None, "The zone, with or without its final dot, in any case. Required in a block."),
     Key("zone.forward", servers.forward, None,
         "Up to 15 servers: `IP`, `IP:port`, `[IPv6]:port`, a host's name; `tls://SERVER#NAME` for DNS over TLS with "
@@ -200,7 +215,7 @@ def _read_table(table: dict[str, Any], base: str, where: str, problems: list[Pro
         path = f"{base}.{key}" if base else key
         here = where + (key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else show(key))
         if key not in known:
-            problems.append(Problem(here, "a known key", "an unknown one", suggest(key, known) or _elsewhere(key)))
+            problems.append(Problem(here, "a known key", "an unknown one", _hint(key, known)))
         elif path in KEYS:
             found[path] = Given(here, _value(path, value, here, problems))
         elif isinstance(value, dict):
@@ -210,9 +225,11 @@ def _read_table(table: dict[str, Any], base: str, where: str, problems: list[Pro
     return found
 
 
-def _elsewhere(key: str) -> str:
+def _hint(key: str, known: set[str]) -> str:
     homes = [path.rpartition(".")[0] for path in KEYS if path.endswith(f".{key}")]
-    return f"it belongs to {homes[0]}" if homes else "misspelt, or a key of a later version"
+    if homes:
+        return f"it belongs to {homes[0]}"
+    return suggest(key, known) or "misspelt, or a key of a later version"
 
 
 def _value(path: str, value: object, where: str, problems: list[Problem]) -> object:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from nodedns.config_values import ConfigError, each, name, path, refuse
@@ -173,3 +174,18 @@ def fallback(value: object) -> tuple[Endpoint, ...] | None:
 def certified(value: object) -> str:
     """A host's name as a certificate says it."""
     return name(value).rstrip(".")
+
+
+def nameservers(resolv_conf_text: str) -> tuple[Endpoint, ...]:
+    """The servers of a resolv.conf(5), port 53, each once, at most 15 (config_values.MAX_SERVERS).
+
+    As in glibc the keyword starts its line, and a line that makes no sense is passed over. So is an IPv6 link-local
+    server: its scope ("fe80::1%eth0") cannot be kept in an Endpoint.
+    """
+    found: dict[Endpoint, None] = {}
+    for line in resolv_conf_text.split("\n"):
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver" and line.startswith("nameserver"):
+            with suppress(ConfigError):
+                found[endpoint(f"[{words[1]}]:53")] = None  # in brackets only an IP will do, and no port
+    return tuple(found)[:MAX_SERVERS]

@@ -226,6 +226,32 @@ def percent(value: object) -> int:
     return int(found[1])
 
 
+RCODES = {
+    0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN", 7: "YXRRSET",
+    8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE", 16: "BADVERS",
+}  # fmt: skip
+
+
+def rcodes(value: object) -> tuple[str, ...]:
+    """Names of rcodes."""
+    return each(value, "the name of an rcode", len(RCODES), choice(*RCODES.values()))
+
+
+def words(value: object) -> str:
+    """A short text of printable ASCII."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not 0 < len(value) <= 64:
+        refuse(value, "1 to 64 printable ASCII characters")
+    return value
+
+
+def socket_path(value: object) -> str:
+    """Of a Unix socket: an absolute path that fits into sun_path (unix(7))."""
+    found = path(value)
+    if len(found.encode()) > 107:
+        refuse(value, "an absolute path of at most 107 octets")
+    return found
+
+
 def flag(value: object) -> bool:
     """true or false."""
     if not isinstance(value, bool):

@@ -13,6 +13,7 @@ import aiodns
 import pycares
 from dnslib import QTYPE
 
+from nodedns.core.spelling import printable, spelled
 from nodedns.query_wire import (
     Endpoint,
     Failed,
@@ -20,12 +21,10 @@ from nodedns.query_wire import (
     exchange,
     labels_of,
     parse,
-    printable,
     quoted,
     rcode_name,
     rcode_of,
     record_line,
-    spelled,
     where,
 )
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from dnslib import EDNS0, OPCODE, QTYPE, RCODE, TXT, DNSBuffer, DNSHeader, DNSLabel, DNSQuestion, DNSRecord
 
+from nodedns.core.spelling import printable, spelled
+
 UDP_SIZE = 1232
 """Bytes, the EDNS size we ask with: DNS Flag Day 2020's, which passes any link unfragmented."""
 
@@ -63,31 +65,10 @@ def where(server: Endpoint) -> str:
     return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
 
 
-def printable(text: str | bytes) -> str:
-    r"""Printable ASCII as it is, every other byte as \DDD (RFC 1035 section 5.1)."""
-    data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}" for byte in data)
-
-
 def quoted(text: str | bytes) -> str:
     """A character-string in quotes, as a zone file has it."""
     data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
     return '"' + printable(data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')) + '"'
-
-
-def spelled(labels: tuple[bytes, ...]) -> str:
-    """A name as text, with its final dot; a dot or backslash inside a label is escaped, space as DDD."""
-    escaped = (label.replace(b"\\", b"\\\\").replace(b".", b"\\.") for label in labels)
-    return ".".join(printable(label).replace(" ", "\\032") for label in escaped) + "."
-
-
-def spelled_wire(name: bytes) -> str:
-    """The same of a name in wire form; octets that are none are shown as they are."""
-    labels, at = [], 0
-    while at < len(name) and name[at]:
-        labels.append(name[at + 1 : at + 1 + name[at]])
-        at += 1 + name[at]
-    return spelled(tuple(labels)) if at == len(name) - 1 else printable(name)
 
 
 def labels_of(text: str) -> tuple[bytes, ...]:

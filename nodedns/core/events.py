@@ -50,10 +50,16 @@ EVENTS = {
     "repair": Kind(NOTICE, "link or rules were put right, with what was done, a line each"),
     "repair_failed": Kind(ERROR, "link or rules could not be changed"),
     "repair_contested": Kind(NOTICE, "another agent keeps undoing link or rules", ("times",)),
+    "upstream_down": Kind(WARNING, "a server no longer answers", ("upstream", "workers"), ("upstream",)),
+    "upstream_up": Kind(NOTICE, "it answers again", ("upstream",), ("upstream",)),
     "upstream_loop": Kind(WARNING, "a server leads back to us: it is not asked", ("upstream", "zone"), ("upstream",)),
     "upstream_tls": Kind(WARNING, "a server's certificate or handshake is refused", ("upstream",), ("upstream",)),
     "no_answer": Kind(WARNING, "no server of a zone answered: SERVFAIL", ("zone",), ("zone",)),
     "stale_serving": Kind(WARNING, "no server of a zone answered well: a stale answer", ("zone",), ("zone",)),
+    "querylog_dropped": Kind(WARNING, "answers are missing in the query log", ("answers",)),
+    "dnstap_up": Kind(NOTICE, "dnstap's receiver takes messages"),
+    "dnstap_down": Kind(WARNING, "dnstap's receiver does not; it is tried again"),
+    "dnstap_dropped": Kind(WARNING, "dnstap's receiver did not take messages in time", ("messages",)),
     "lines_lost": Kind(WARNING, "the journal did not take lines", ("lines",)),
 }  # fmt: skip
 

@@ -12,10 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
+from nodedns import journal
 from nodedns.config import Config, Endpoint
 from nodedns.core.plan import ENDPOINTS
+from nodedns.monitor import samples
 from nodedns.monitor.pages import Pages
 from nodedns.monitor.resolver import NoAnswer, NotThere, ask
+from nodedns.monitor.upstreams import Upstreams
 from nodedns.monitor.web import Web
 from nodedns.worker.job import MonitorJob
 
@@ -41,6 +44,7 @@ Work = Callable[[], Awaitable[float]]
 
 def run(job: MonitorJob) -> int:
     """Until the parent is gone or says so; the exit code."""
+    succeeds = not select.select([job.go_fd], [], [], 0)[0]
     os.write(job.ready_fd, b"w")
     ready = {fd for fd, _ in _poll(job.go_fd, job.life_fd)}
     if job.life_fd in ready or os.read(job.go_fd, 1) == b"":
@@ -52,7 +56,9 @@ def run(job: MonitorJob) -> int:
             os.write(job.say_fd, f"{line}\n".encode())
 
     os.write(job.ready_fd, b"s")
-    asyncio.run(_live(job, say))
+    # A predecessor that was told to leave has seen everything; one that died has not.
+    since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if succeeds else job.since
+    asyncio.run(_live(job, say, since))
     return 0
 
 
@@ -63,17 +69,20 @@ def _poll(*fds: int) -> list[tuple[int, int]]:
     return poll.poll()
 
 
-async def _live(job: MonitorJob, say: Say) -> None:
+async def _live(job: MonitorJob, say: Say, since: int) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(job.life_fd, over.set)
     loop.add_signal_handler(signal.SIGTERM, over.set)
     pages = Pages(job)
     web = Web(pages.pages)
+    sampled, taps = samples.opened(job, since)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_again(work)) for work in _works(job, say, pages)]
+        tasks = [group.create_task(_again(work)) for work in (*_works(job, say, pages), *taps)]
         if job.listener is not None:
             await web.listen(job.listener)
         await over.wait()
+        if sampled:
+            await sampled.look()
         await web.close(LEAVING)
         for task in tasks:
             task.cancel()
@@ -103,7 +112,11 @@ def _works(job: MonitorJob, say: Say, pages: Pages) -> list[Work]:
         pages.sweep()
         return EVERY
 
-    works: list[Work] = [beat, probe]
+    async def tidy() -> float:
+        journal.take_time(time.monotonic())
+        return EVERY
+
+    works: list[Work] = [beat, probe, tidy, Upstreams(job).look]
     if job.listener is not None:
         works.append(sweep)
     if job.steered and job.config.node.fallback is None:

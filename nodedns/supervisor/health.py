@@ -24,7 +24,7 @@ class Health:
         counters: native.Memory,
         workers: Sequence[Worker],
         machine: Machine,
-        monitor: Monitor | None,
+        monitor: Monitor,
     ) -> None:
         self._poller, self._counters, self._workers, self._machine = poller, counters, workers, machine
         self._monitor = monitor
@@ -60,17 +60,16 @@ class Health:
         pairs = native.read_beats(self._counters, len(self._workers))
         beats = {slot: min(pair) / 1000 for slot, pair in enumerate(pairs)}
         looked_at = list(self._workers)
-        if self._monitor:
-            beats[len(looked_at)] = self._monitor.beat
-            looked_at.append(self._monitor.worker)
-            self._monitor.settle()
+        beats[len(looked_at)] = self._monitor.beat
+        looked_at.append(self._monitor.worker)
+        self._monitor.settle()
         serving = {s: w.changed for s, w in enumerate(looked_at) if w.state is slots.State.SERVING}
         hung = watch.look(now, beats, serving)
         if hung is not None:
             looked_at[hung].fire(slots.Event.HUNG)
 
     def _judge(self, answered: bool) -> None:
-        good = answered and not (self._monitor and self._monitor.failed)
+        good = answered and not self._monitor.failed
         # Without our rules a question to a Service IP goes to kube-proxy's endpoints: no answer is no verdict then.
         if systemd.watchdog() and (good or self._machine.repair.doubt):
             systemd.notify(systemd.WATCHDOG)

@@ -87,12 +87,12 @@ class Supervisor:
         self.poller.watch(heard.fd, self._hear)
         keep = (self.life_fd, self.alive_fd)
         kit = Kit(self.poller, opened.shared, opened.table, self.rows, self.tally, keep, worker_main)
-        groups = enumerate(opened.listening)
-        self.workers = [kit.worker(f"worker {slot}", slot, config, group) for slot, group in groups]
+        self.workers = [kit.worker(f"worker {n}", n, config, group) for n, group in enumerate(opened.listening)]
         self.canary = kit.worker("canary", count, config, NO_SOCKETS, counted=False)
         self.needed = [*self.workers, *([kit.example(config)] if example else [])]
-        self.monitor = self._watcher(kit, opened.scraped, count + 1)
-        self.children = [*self.needed, self.canary, *([self.monitor.worker] if self.monitor else [])]
+        steered = bool(self.machine.plan.steered)
+        self.monitor = Monitor(config, kit, self.machine.know, opened.scraped, count=count + 1, steered=steered)
+        self.children = [*self.needed, self.canary, self.monitor.worker]
         self.service = Service(lameduck=config.metrics.lameduck)
         self.status = Status(config.node.run_dir, store.adopted)
         self.probe: Probe | None = None
@@ -102,13 +102,6 @@ class Supervisor:
         self.outcome = Outcome(None)
         self.files = NamedFiles(config)
         self.hup_kept, self.code = False, 0
-
-    def _watcher(self, kit: Kit, scraped: int | None, count: int) -> Monitor | None:
-        """The monitor, where it has something to do."""
-        steered = bool(self.machine.plan.steered)
-        if not steered and scraped is None:
-            return None
-        return Monitor(self.config, kit, self.machine.know, scraped, count=count, steered=steered)
 
     def run(self) -> int:
         """Serves until it is stopped. Returns the exit code."""
@@ -182,7 +175,7 @@ class Supervisor:
         fail_open = bool(self.machine.plan.steered) and not self.machine.alive
         self.vitals.note(self.service.state, fail_open=fail_open, reload_failed=not self.status.reload_ok)
         try:
-            more = self.machine.report() | {"monitor": self.monitor.report() if self.monitor else None}
+            more = self.machine.report() | {"monitor": self.monitor.report()}
             self.status.write(self.service.state, self.config, self.workers, more)
         except OSError as error:
             log("file_error", f"{self.status.run_dir}/status.json: {error.strerror}", file="status.json")
@@ -250,8 +243,7 @@ class Supervisor:
         self.service.lameduck = self.config.metrics.lameduck
         self.machine.follow(self.config)
         self.files.follow(self.config)
-        if self.monitor:
-            self.monitor.follow(self.config)
+        self.monitor.follow(self.config)
         self.status.note_reload(())
         self.tally.add("reloads_taken")
         log("reload_taken", "the new config is in force")

@@ -18,7 +18,7 @@ from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.worker.job import Shared
 
-FILES = ("cache", "counters", "rows.json", "samples", "slots", "status.json", "alive", "lock")
+FILES = ("cache", "counters", "rows.json", "samples", "slots", "wires", "status.json", "alive", "lock")
 """What a clean stop removes; the lock goes last, since until then nobody else may make these files."""
 
 MARK = 8
@@ -78,8 +78,9 @@ def _take(fd: int, path: str) -> None:
     raise HostError(f"{path}: another instance runs, pid {pid}; stop it, or change node.run_dir")
 
 
-def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
-    """Maps the files, made anew where they are missing or of another build or size. `slots` counts the canary's.
+def map_all(run_dir: str, cache_size: int, slots: int, wires: bool = False) -> Shared:
+    """Maps the files, made anew where they are missing or of another build or size. `slots` counts the canary's;
+    `wires`: whole answers are wanted, too.
 
     Call with the lock held. HostError when the file system has no room.
     """
@@ -88,6 +89,7 @@ def map_all(run_dir: str, cache_size: int, slots: int) -> Shared:
         _mapped(f"{run_dir}/counters", native.counters_size(slots), check_counters, _label_counters),
         _mapped(f"{run_dir}/slots", native.SLOT_SIZE * slots),
         _mapped(f"{run_dir}/samples", native.samples_size(slots)),
+        _mapped(f"{run_dir}/wires", native.wires_size(slots)) if wires else None,
     )
 
 

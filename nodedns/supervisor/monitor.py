@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from nodedns import native
 from nodedns.config import Config, ConfigError, Endpoint
 from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.core import slots
@@ -38,15 +39,19 @@ class Monitor:
 
         def body(worker: Worker, ready_fd: int, go_fd: int) -> int:
             pipes = (self.say_fd, ready_fd, go_fd, kit.keep[0])
-            return run_monitor(MonitorJob(worker.config, kit.shared, count, kit.rows.now, listener, steered, *pipes))
+            names = kit.rows.now
+            return run_monitor(
+                MonitorJob(worker.config, kit.shared, count, self._since, names, listener, steered, *pipes)
+            )
 
         def tell(what: str) -> None:
             if what == "restarts":
                 kit.tally.add("monitor_restarts")
 
         keep = (self.say_fd, *([] if listener is None else [listener]), *kit.keep)
-        self.worker = Worker(Role("monitor", body, tell=tell), config, NO_SOCKETS, kit.poller, keep)
-        self._know = know
+        self.worker = Worker(Role("monitor", body, self._note_end, tell), config, NO_SOCKETS, kit.poller, keep)
+        self._know, self._kit = know, kit
+        self._note_end()
         self._failed, self._failed_at = "", float("-inf")
         self.beat = 0.0
         self._behind = False
@@ -65,6 +70,7 @@ class Monitor:
 
     def follow(self, config: Config) -> None:
         """A new config: another process on it."""
+        native.sample_every(self._kit.shared.samples, config.every_sample)
         self.worker.config, self._behind = config, True
         self.settle()
 
@@ -73,6 +79,9 @@ class Monitor:
         if self._behind and self.worker.slot.knows(slots.Event.REPLACE):
             self._behind = False
             self.worker.fire(slots.Event.REPLACE)
+
+    def _note_end(self) -> None:
+        self._since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def _hear(self) -> None:
         self.beat = time.monotonic()

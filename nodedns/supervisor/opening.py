@@ -33,12 +33,13 @@ def open_all(config: Config, machine: Machine, tally: Tally, store: Store, *, co
         listening = sockets.open_slots(config.node.listen, count, store)
         scraped = sockets.open_metrics(config.metrics.listen, store) if config.metrics.listen else None
         store.remove_rest()
-        shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1)
+        shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1, config.dnstap.socket is not None)
         rows = RowNames(config.node.run_dir, shared.counters, count + 1)
         rows.place(config, config)
     except HostError:
         machine.undo()
         raise
+    native.sample_every(shared.samples, config.every_sample)
     tally.bind(shared.counters)
     tally.add("starts")
     tally.add("error_configmap", config.config_map_failed)

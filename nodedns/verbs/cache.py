@@ -13,9 +13,10 @@ from dnslib import QTYPE
 from nodedns import native
 from nodedns.core.entries import Entry, entry_ok
 from nodedns.core.names import HEADER, plain_length
+from nodedns.core.spelling import printable, spelled_wire
 from nodedns.query import type_number
 from nodedns.query_wire import Failed as Unreadable
-from nodedns.query_wire import labels_of, parse, printable, rcode_name, record_line, spelled_wire
+from nodedns.query_wire import labels_of, parse, rcode_name, record_line
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
 from nodedns.verbs.service import Service, find

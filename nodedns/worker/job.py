@@ -45,12 +45,13 @@ class MonitorJob:
     """What the monitor gets. It speaks as a worker does by its pipes, and says lines to `say_fd`.
 
     `listener` is the bound socket of its HTTP, None for none. `steered`: kube-dns's endpoints are of interest. `slots`
-    counts the canary's.
+    counts the canary's. `since`: what was answered before that, in ns of CLOCK_BOOTTIME, is not for its logs.
     """
 
     config: Config
     shared: Shared
     slots: int
+    since: int
     rows: Rows
     listener: int | None
     steered: bool

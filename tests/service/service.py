@@ -128,6 +128,7 @@ class Service:
         forward: tuple[int, ...] = (),
         policy: str = "random",
         metrics: str = "",
+        extra: str = "",
     ) -> None:
         self.home, self.port, self.scraped, self.workers = home, free_port(), free_port(), workers
         self.run_dir = home / "run"
@@ -135,7 +136,7 @@ class Service:
         self.transport, self.policy = transport, policy
         self.metrics = metrics if "listen" in metrics else f'listen = "127.0.0.1:{self.scraped}"\n{metrics}'
         self.forward = [f"127.0.0.1:{port}" for port in forward or (upstream,)]
-        self.write(upstream)
+        self.write(upstream, extra)
         self.log = (home / "log").open("a+")
         self._start()
 

@@ -12,6 +12,7 @@ import pytest
 from dnslib import CAA, NAPTR, QTYPE, RD, RR, TXT, A, DNSLabel, DNSRecord
 
 from nodedns import query, query_wire
+from nodedns.core.spelling import spelled
 from nodedns.example import server
 from tests.ports import free_port
 
@@ -172,7 +173,7 @@ def test_usage(capfd: pytest.CaptureFixture[str], name: str, qtype: str, expecte
 def test_names(typed: str, labels: tuple[bytes, ...], spelling: str) -> None:
     """A name as typed becomes labels, and labels become a name that can be typed again (RFC 1035 section 5.1)."""
     assert query_wire.labels_of(typed) == labels
-    assert query_wire.spelled(labels) == spelling
+    assert spelled(labels) == spelling
     assert query_wire.labels_of(spelling) == labels
 
 

@@ -8,7 +8,7 @@ import pytest
 from service_files import WORKERS, Verb, write_status
 
 from nodedns import native
-from nodedns.query_wire import spelled_wire
+from nodedns.core.spelling import spelled_wire
 from nodedns.supervisor.memory import counters_mark
 from nodedns.verbs.files import Source
 from nodedns.verbs.service import find

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from nodedns.core.spelling import printable
 from nodedns.core.top import spark
-from nodedns.query_wire import printable, rcode_name
+from nodedns.query_wire import rcode_name
 from nodedns.verbs.status import duration, span
 from nodedns.verbs.top.watch import Listed, Watch
 

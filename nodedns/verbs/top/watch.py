@@ -7,8 +7,9 @@ from typing import Any
 
 from nodedns.core.heavy import Heavy
 from nodedns.core.rows import DROPPED
+from nodedns.core.spelling import printable, spelled_wire
 from nodedns.core.top import Heard, Look, View, client_text, view
-from nodedns.query_wire import printable, rcode_name, spelled_wire
+from nodedns.query_wire import rcode_name
 from nodedns.verbs.top.reading import Reader
 
 HISTORY = 200
