@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
 TEST := $(RUN) bind9-dnsutils dnsperf clang libclang-rt-dev nftables iptables iproute2 knot knot-dnsutils ldnsutils musl-tools \
-	prometheus zsh fish groff-base tmux
+	prometheus zsh fish groff-base tmux fstrm-bin dnstap-ldns
 BENCH := $(TEST) unbound
 DEB := git debhelper dh-python pybuild-plugin-pyproject python3-all-dev python3-setuptools lintian
 RPM := git gcc libc6-dev python3 python3-dev python3-setuptools rpm rpmlint
@@ -52,6 +52,8 @@ has-knot-dnsutils = command -v kdig
 has-ldnsutils = command -v drill
 has-musl-tools = command -v musl-gcc
 has-tmux = command -v tmux
+has-fstrm-bin = command -v fstrm_capture
+has-dnstap-ldns = command -v dnstap-ldns
 has-prometheus = command -v prometheus && command -v promtool
 has-zsh = command -v zsh
 has-fish = command -v fish
