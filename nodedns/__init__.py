@@ -7,7 +7,7 @@ Rooms. A room is what its code may touch; imports point downwards only (tests/un
     host/        ROOT, in a child that lives as long as the change takes: the only room that changes the machine; the
                  link, and netfilter/: the dead-man switch (steering), ACCEPT rules (firewall, iptables), detection
     monitor/     A CHILD: asks ourselves over UDP and TCP as a client would, and the cluster where kube-dns is (aiodns);
-                 HTTP: /metrics from what stands in shared memory, /health, /ready; writes the query log and dnstap from samples
+                 HTTP: /metrics from what stands in shared memory, /health, /ready; the query log and dnstap
     example/     A CHILD of `run --example` only: a small authoritative server with a cluster's names (dnslib)
     worker/      A CHILD: the hit thread (native, no GIL) and the miss loop (asyncio): forward, upstreams, TCP clients
     native/      THE HIT, C11: table.h (shared cache), wire.h (DNS bytes), slot.h (what outlives a worker), serve.h (the

@@ -41,7 +41,7 @@ class Monitor:
             pipes = (self.say_fd, ready_fd, go_fd, kit.keep[0])
             names = kit.rows.now
             return run_monitor(
-                MonitorJob(worker.config, kit.shared, count, self._since, names, listener, steered, *pipes)
+                MonitorJob(worker.config, kit.shared, count, names, listener, steered, *pipes, self._since)
             )
 
         def tell(what: str) -> None:

@@ -51,7 +51,6 @@ class MonitorJob:
     config: Config
     shared: Shared
     slots: int
-    since: int
     rows: Rows
     listener: int | None
     steered: bool
@@ -59,3 +58,4 @@ class MonitorJob:
     ready_fd: int
     go_fd: int
     life_fd: int
+    since: int = 0
