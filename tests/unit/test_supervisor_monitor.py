@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nodedns import native
 from nodedns.config import Endpoint, parse
 from nodedns.config_servers import MAX_FALLBACK
 from nodedns.core import slots
@@ -23,7 +24,11 @@ class Heard:
     def __init__(self) -> None:
         self.known: list[tuple[Endpoint, ...]] = []
         self.poller = Poller()
-        kit = SimpleNamespace(poller=self.poller, keep=(os.open(os.devnull, os.O_RDONLY),))
+        samples = os.memfd_create("samples")
+        os.truncate(samples, native.samples_size(1))
+        shared = SimpleNamespace(samples=native.map_file(samples, native.samples_size(1), True))
+        os.close(samples)
+        kit = SimpleNamespace(poller=self.poller, keep=(os.open(os.devnull, os.O_RDONLY),), shared=shared)
         self.monitor = Monitor(CONFIG, kit, self.known.append, None, count=1, steered=True)
 
     def say(self, text: bytes) -> None:
