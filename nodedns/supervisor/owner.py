@@ -1,8 +1,14 @@
-"""Who holds a port, from /proc: the one thing a person asks after "address already in use"."""
+"""Who holds a port: the one thing a person asks after "address already in use".
+
+/proc says which process, to a root that may look into others. Our unit's may not (that takes CAP_SYS_PTRACE); to it the
+kernel still says in which cgroup a socket was made, which is the name of a unit or a container (sock_diag(7)).
+"""
 
 import contextlib
 import os
 import socket
+import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +19,15 @@ _FILES = {
     (socket.AF_INET6, socket.SOCK_STREAM): "tcp6",
 }
 _CLOSE_STATES = {"06", "08"}  # TIME_WAIT and CLOSE_WAIT hold no listening port (include/net/tcp_states.h)
+
+_CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # alone, or beside version 1 (cgroups(7))
+# linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h: struct nlmsghdr, and the front of struct inet_diag_req_v2; a
+# dump of sockets that listen, UDP's being "closed" (include/net/tcp_states.h).
+_HEADER, _REQUEST = struct.Struct("=IHHII"), struct.Struct("=BBBBI48x")
+_SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP = 20, 0x301
+_NETLINK_SOCK_DIAG, _DIAG_CGROUP_ID = 4, 21
+_LISTENING = 1 << 7 | 1 << 10
+_PROTOCOLS = {socket.SOCK_DGRAM: socket.IPPROTO_UDP, socket.SOCK_STREAM: socket.IPPROTO_TCP}
 
 
 class Owner(NamedTuple):
@@ -61,3 +76,53 @@ def _hex(family: socket.AddressFamily, address: str) -> str:
     packed = socket.inet_pton(family, address)
     words = memoryview(packed).cast("I")
     return "".join(f"{word:08X}" for word in words)
+
+
+def unit(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> str | None:
+    """The unit or container with a socket on `address` or on any address; None where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        wanted = {family: {socket.inet_pton(family, address), bytes(4 if family == socket.AF_INET else 16)}}
+        wanted.setdefault(socket.AF_INET6, {bytes(16)})  # an IPv6 wildcard socket takes IPv4 as well
+        for version, addresses in wanted.items():
+            for local, at, cgroup in _diagnosed(version, _PROTOCOLS[kind]):
+                if at == port and local in addresses and (name := _cgroup(cgroup)):
+                    return name
+    return None
+
+
+def _diagnosed(family: socket.AddressFamily, protocol: int) -> Iterator[tuple[bytes, int, int]]:
+    """Address, port and cgroup of each socket that listens."""
+    length = 4 if family == socket.AF_INET else 16
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as sock:
+        request = _REQUEST.pack(family, protocol, 0, 0, _LISTENING)
+        sock.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
+        while True:
+            rest = memoryview(sock.recv(1 << 16))
+            while rest:
+                size, kind, *_ = _HEADER.unpack_from(rest)
+                if kind != _SOCK_DIAG_BY_FAMILY:  # the end of the dump, or an error
+                    return
+                # struct inet_diag_msg: 4 octets, port, port of the peer, address, ...; 72 octets, then attributes.
+                message, rest = bytes(rest[_HEADER.size : size]), rest[size + 3 & ~3 :]
+                yield message[8 : 8 + length], int.from_bytes(message[4:6]), _attribute(message[72:], _DIAG_CGROUP_ID)
+
+
+def _attribute(attributes: bytes, wanted: int) -> int:
+    """A number among them, 0 when it is not there (rtnetlink(7))."""
+    while len(attributes) >= 4:
+        size, kind = struct.unpack_from("=HH", attributes)
+        if kind == wanted:
+            return int.from_bytes(attributes[4:size], sys.byteorder)
+        attributes = attributes[max(size, 4) + 3 & ~3 :]
+    return 0
+
+
+def _cgroup(number: int) -> str | None:
+    """A cgroup's number is its directory's inode. Its name is that of the innermost unit in its path."""
+    for top in _CGROUPS:
+        if os.path.exists(f"{top}/cgroup.controllers"):
+            for path, _, _ in os.walk(top):
+                if os.stat(path).st_ino == number:
+                    parts = [part for part in path.split("/") if part.endswith((".service", ".scope"))]
+                    return parts[-1] if parts else None
+    return None

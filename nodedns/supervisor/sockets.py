@@ -14,7 +14,7 @@ from nodedns.config import Endpoint
 from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store, keep
-from nodedns.supervisor.owner import owners
+from nodedns.supervisor.owner import owners, unit
 
 # Not all of these have names in the socket module of Python 3.11 (linux/in.h, linux/in6.h, asm-generic/socket.h).
 IP_FREEBIND = 15
@@ -134,7 +134,8 @@ def _bind_absent(sock: socket.socket) -> None:
 def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str:
     where = f"{_KIND[kind]} {endpoint}"
     if error.errno == errno.EADDRINUSE:
-        who = next(owners(family_of(endpoint), kind, endpoint.address, endpoint.port), None)
+        there = (family_of(endpoint), kind, endpoint.address, endpoint.port)
+        who = next(map(str, owners(*there)), None) or unit(*there)
         advice = f"stop {who}" if who else "find who has it (as root: ss -lnup, ss -lntp)"
         return f"{where} is taken by another process; {advice}, or choose another address"
     if error.errno == errno.EADDRNOTAVAIL:
