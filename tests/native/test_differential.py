@@ -101,7 +101,8 @@ def test_replies() -> None:
     """Equal entry or verdict for every reply; the answers made of an entry are equal, well formed and parse again."""
     key, seen, reader = key_of(NAME), set(), Reader()
     client = message.parse_query(packet(key[:-1] + opt(), (1, 0, 0, 1)))[2]
-    for octets in mutations(REPLIES):
+    cut = REPLIES[0][:2] + bytes([REPLIES[0][2] | 2]) + REPLIES[0][3:]  # TC, which is not every dice's luck
+    for octets in (cut, *mutations(REPLIES)):
         made = native.make_entry(key, octets, SEED, POLICY, NOW)
         assert made == message.make_entry(key, octets, SEED, POLICY, NOW), octets.hex()
         seen.add(made if isinstance(made, int) else Entry.unpack(made).kind + 10)
