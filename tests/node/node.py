@@ -52,6 +52,7 @@ class Node:
 
     authority: Authority
     kube_dns: Authority
+    said: str
 
     def __init__(self, seed: Path | None = None, root: Path | None = None) -> None:
         self.seed, self.root = seed, root or cached_root()
