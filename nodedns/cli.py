@@ -157,10 +157,12 @@ def doctor(words: Sequence[str]) -> int:
 def cleanup(words: Sequence[str]) -> int:
     parser = _options("cleanup")
     parser.add_argument("--force", action="store_true", help="even while a service runs; it puts them back")
+    parser.add_argument("--node-cache", action="store_true", help="what a killed NodeLocal DNSCache has left, instead")
     options = parser.parse_args(words)
     from nodedns.verbs.cleanup import cleanup as verb
+    from nodedns.verbs.cleanup import of_node_cache
 
-    return verb(_source(options), options.force)
+    return of_node_cache(_source(options)) if options.node_cache else verb(_source(options), options.force)
 
 
 def import_(words: Sequence[str]) -> int:

@@ -11,7 +11,20 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from nodedns.config_model import Cache, Config, Dnstap, Log, Metrics, Node, Prefetch, Stale, Tls, Ttl, Zone
+from nodedns.config_model import (
+    Cache,
+    Config,
+    Dnstap,
+    Log,
+    Metrics,
+    Node,
+    Prefetch,
+    Stale,
+    Tls,
+    Ttl,
+    Zone,
+    shares_its_link,
+)
 from nodedns.config_schema import KEYS, MAX_PROBLEMS, MAX_ZONES, Given, Values, read
 from nodedns.config_servers import Endpoint, Forward, nameservers, over_tls
 from nodedns.config_values import ConfigError, Problem, show
@@ -45,7 +58,7 @@ RESOLVED = "/run/systemd/resolve/resolv.conf"
 # Sockets, slots and the mapping are made once, before the first fork: these cannot follow a reload.
 RESTART_KEYS = frozenset(
     {"node.listen", "node.workers", "node.run_dir", "node.interface", "node.netfilter", "cache.size"}
-    | {"metrics.listen", "dnstap.socket"}
+    | {"node.beside", "metrics.listen", "dnstap.socket"}
 )
 
 # The seed's addresses of a node cache may be open to all: nobody beyond the site can reach them.
@@ -120,6 +133,9 @@ def _check(node: Values, zones: dict[str, Values]) -> Iterator[Problem]:
     for name, fields in zones.items():
         yield from _check_except(name, fields.get("zone.except") or Given("", None))
     yield from _check_listen(_of(node, "node.listen") or (), node, zones)
+    if shares_its_link(_of(node, "node.beside"), link := _of(node, "node.interface")):
+        hint = 'node-cache takes its link away when it ends; "nodedns" is a name of ours'
+        yield Problem("node.interface", "a link of its own beside node-cache", show(link), hint)
 
 
 def _check_rewrites(zones: dict[str, Values]) -> Iterator[Problem]:
@@ -188,6 +204,7 @@ def _build(node: Values, zones: dict[str, Values]) -> Config:
             fallback=_of(node, "node.fallback"),
             fail_open_after=_of(node, "node.fail_open_after"),
             on_stop=_of(node, "node.on_stop"),
+            beside=_of(node, "node.beside"),
             hosts=node["node.hosts"].value if "node.hosts" in node else None,
             rate_limit=_of(node, "node.rate_limit"),
             records=node["node.records"].value if "node.records" in node else (),

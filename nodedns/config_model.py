@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from nodedns.config_records import Record
 
 
+NODE_CACHE = "node-cache"
+"""The name of NodeLocal DNSCache's process."""
+NODE_CACHE_LINK = "nodelocaldns"
+"""The link that it makes and, when it ends, takes away: its -interfacename."""
+
+
+def shares_its_link(beside: str, link: str) -> bool:
+    """Would we, beside a node-cache, have our addresses on its link alone?"""
+    return beside == NODE_CACHE and link == NODE_CACHE_LINK
+
+
 @dataclass(frozen=True, slots=True)
 class Ttl:
     """Bounds on how long an answer is kept, in seconds; min_ttl <= max_ttl."""
@@ -77,7 +88,7 @@ class Zone:
 class Node:
     """What this host serves. `allow`: CIDRs, empty for everyone; `workers`: 0 for one per CPU, at most 4. `interface`:
     "none", or the link. `fallback`: None for "auto". `fail_open_after` is in seconds, `rate_limit` in queries a second
-    from one client, 0 for any."""
+    from one client, 0 for any. `beside`: "none", or the neighbour that may have our addresses and ports, too."""
 
     listen: tuple[Endpoint, ...]
     allow: tuple[str, ...]
@@ -88,6 +99,7 @@ class Node:
     fallback: tuple[Endpoint, ...] | None = None
     fail_open_after: int = 3
     on_stop: str = "auto"
+    beside: str = "none"
     hosts: str | None = None
     rate_limit: int = 0
     records: "tuple[Record, ...]" = ()

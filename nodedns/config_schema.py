@@ -70,6 +70,9 @@ _TABLE = (
     Key("node.on_stop", values.choice("auto", "failopen", "clean"), "auto",
         "What `systemctl stop` leaves: nothing (`clean`), or link and fallback, so that the addresses go on answering "
         "(`failopen`). `auto`: `failopen` where a link-local address has a fallback."),
+    Key("node.beside", values.choice("none", "node-cache"), "none",
+        "`node-cache`: take over from a NodeLocal DNSCache that runs, and share link addresses and ports with it until "
+        "it ends (docs/migrate.md); needs a `node.interface` of its own. `none`: who has one of ours is refused."),
     Key("node.hosts", values.path, None,
         "A file in the form of hosts(5), up to 10,000 names: their A, AAAA and PTR are answered from it, and no server "
         "is asked for them. A change of the file is a reload."),

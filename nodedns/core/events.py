@@ -52,6 +52,8 @@ EVENTS = {
     "repair_contested": Kind(NOTICE, "another agent keeps undoing link or rules", ("times",)),
     "upstream_down": Kind(WARNING, "a server no longer answers", ("upstream", "workers"), ("upstream",)),
     "upstream_up": Kind(NOTICE, "it answers again", ("upstream",), ("upstream",)),
+    "neighbour_left": Kind(NOTICE, "a node-cache that shared our ports has ended"),
+    "neighbour_error": Kind(WARNING, "the kernel does not take a program that says which of the two gets a query"),
     "upstream_loop": Kind(WARNING, "a server leads back to us: it is not asked", ("upstream", "zone"), ("upstream",)),
     "upstream_tls": Kind(WARNING, "a server's certificate or handshake is refused", ("upstream",), ("upstream",)),
     "no_answer": Kind(WARNING, "no server of a zone answered: SERVFAIL", ("zone",), ("zone",)),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from nodedns.config import Config, Endpoint
+from nodedns.config_model import NODE_CACHE
 
 ENDPOINTS = "kube-dns-endpoints.kube-system.svc"
 """The headless Service that names kube-dns's pods (packaging/kubernetes): a DNAT target must be an endpoint, since a
@@ -18,7 +19,8 @@ connection is translated once and a Service IP would not be translated again."""
 class Plan:
     """The wanted state. `link` is "" when none is ours to make; `steered` is empty when no rule is wanted.
 
-    `hold` is how long, in seconds, packets come to us after the last sign of life.
+    `hold` is how long, in seconds, packets come to us after the last sign of life. `beside`: a node-cache may have the
+    same addresses on its link, and rules that keep them untracked.
     """
 
     link: str
@@ -27,6 +29,7 @@ class Plan:
     steered: tuple[Endpoint, ...]
     fallback: tuple[Endpoint, ...]
     hold: int
+    beside: bool = False
 
     def of(self, version: int) -> "Plan":
         """The part of it that is IPv4 (4) or IPv6 (6)."""
@@ -56,6 +59,7 @@ def plan(config: Config, fallback: Iterable[Endpoint]) -> Plan:
         # The order in which a resolver hands them out means nothing, and a mere shuffle is no change.
         fallback=tuple(sorted((at for at in targets if at not in node.listen), key=str)),
         hold=node.fail_open_after,
+        beside=node.beside == NODE_CACHE,
     )
 
 

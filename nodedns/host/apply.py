@@ -6,6 +6,7 @@ wanted, what is there is read from the machine, never from a memory of what was 
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from nodedns.core.plan import Plan
@@ -23,8 +24,10 @@ def set_up(plan: Plan, alive: bool, log: Log) -> None:
     """What serving needs: link and addresses, and the table, by which self-probes reach us before clients do."""
     _raise_link(plan, log)
     if plan.steered:
+        # Until we have answered once, a node-cache that serves is not to be overridden.
+        first = plan.beside and steering.found() is None
         try:
-            steering.converge(plan, alive, log)
+            steering.converge(replace(plan, beside=False) if first else plan, alive, log)
         except ChangeError:
             lower_link(plan, alive, log)
             raise
@@ -52,7 +55,7 @@ def _raise_link(plan: Plan, log: Log) -> None:
     if plan.addresses:
         from nodedns.host import link  # pyroute2 takes 0.2 s to import; only this needs it
 
-        link.converge(plan.link, plan.addresses, log)
+        link.converge(plan.link, plan.addresses, log, plan.beside)
 
 
 def let_go(_plan: Plan, _alive: bool, log: Log) -> None:

@@ -13,11 +13,17 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from nodedns.config_model import NODE_CACHE_LINK
 from nodedns.host.errors import ChangeError
 
 ALIAS = "nodedns"
 KINDS = ("dummy", "bridge")  # in the order in which they are tried
 Log = Callable[[str], object]
+
+_ADVICE = {
+    "kube-ipvs0": "kube-proxy in IPVS mode holds it: listen on the link-local address alone",
+    NODE_CACHE_LINK: 'to take over from a NodeLocal DNSCache, set node.beside = "node-cache" (docs/migrate.md)',
+}
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -59,22 +65,18 @@ def _addresses(ip: Any, index: int) -> Iterator[str]:
             yield address
 
 
-def _elsewhere(ip: Any, address: str, index: int) -> str | None:
-    """The other link that has the address."""
+def _elsewhere(ip: Any, address: str, index: int) -> Iterator[str]:
+    """The other links that have the address."""
     for found in ip.get_addr(family=_family(address)):
         if found.get_attr("IFA_ADDRESS") == address and found["index"] != index:
-            return str(ip.get_links(found["index"])[0].get_attr("IFLA_IFNAME"))
-    return None
+            yield str(ip.get_links(found["index"])[0].get_attr("IFLA_IFNAME"))
 
 
-def _add(ip: Any, name: str, index: int, address: str, log: Log) -> None:
-    if other := _elsewhere(ip, address, index):
-        why = (
-            "kube-proxy in IPVS mode holds it: listen on the link-local address alone" if other == "kube-ipvs0" else ""
-        )
-        raise ChangeError(
-            f"node.listen: {address} is on link {other} already; {why or 'take it from there, or set node.interface'}"
-        )
+def _add(ip: Any, name: str, index: int, address: str, log: Log, *, beside: bool) -> None:
+    for other in _elsewhere(ip, address, index):
+        if not (beside and other == NODE_CACHE_LINK):
+            advice = _ADVICE.get(other, "take it from there, or set node.interface")
+            raise ChangeError(f"node.listen: {address} is on link {other} already; {advice}")
     # nodad: an address that is still being looked for elsewhere cannot be answered from (RFC 4862 5.4)
     flags = {"flags": 0x02} if ":" in address else {}
     ip.addr("replace", index=index, address=address, prefixlen=128 if ":" in address else 32, **flags)
@@ -85,8 +87,11 @@ def _add(ip: Any, name: str, index: int, address: str, log: Log) -> None:
     log(f"added {address} to {name}")
 
 
-def converge(name: str, addresses: Sequence[str], log: Log) -> None:
-    """Makes the link have these addresses and no others. ChangeError, and the machine as it was, when not."""
+def converge(name: str, addresses: Sequence[str], log: Log, beside: bool = False) -> None:
+    """Makes the link have these addresses and no others. ChangeError, and the machine as it was, when not.
+
+    An address that another link has is refused, except node-cache's while we are `beside` it.
+    """
     with IPRoute() as ip:
         link = _find(ip, name)
         made = link is None
@@ -97,7 +102,7 @@ def converge(name: str, addresses: Sequence[str], log: Log) -> None:
         if link is None:
             link = _create(ip, name, log)
         try:
-            _converge(ip, link, addresses, log)
+            _converge(ip, link, addresses, beside, log)
         except BaseException:
             if made:
                 ip.link("del", index=link["index"])
@@ -105,7 +110,7 @@ def converge(name: str, addresses: Sequence[str], log: Log) -> None:
             raise
 
 
-def _converge(ip: Any, link: Any, addresses: Sequence[str], log: Log) -> None:
+def _converge(ip: Any, link: Any, addresses: Sequence[str], beside: bool, log: Log) -> None:
     name, index = link.get_attr("IFLA_IFNAME"), link["index"]
     if not link["flags"] & 1:  # IFF_UP
         ip.link("set", index=index, state="up")
@@ -113,7 +118,7 @@ def _converge(ip: Any, link: Any, addresses: Sequence[str], log: Log) -> None:
     there = set(_addresses(ip, index))
     for address in addresses:
         if address not in there:
-            _add(ip, name, index, address, log)
+            _add(ip, name, index, address, log, beside=beside)
     for address in there - set(addresses):
         ip.addr("del", index=index, address=address, prefixlen=128 if ":" in address else 32)
         log(f"removed {address} from {name}")
@@ -131,6 +136,21 @@ def remove_all(log: Log) -> None:
     """Takes every link of ours away, whatever its name."""
     with IPRoute() as ip:
         for link in filter(_ours, ip.get_links()):
+            _delete(ip, link, log)
+
+
+def addresses_of(name: str) -> set[str]:
+    """What a link of that name carries; nothing when there is none."""
+    with IPRoute() as ip:
+        link = _find(ip, name)
+        return set(_addresses(ip, link["index"])) if link else set()
+
+
+def remove_of_others(name: str, log: Log) -> None:
+    """Takes a link away that is not ours, if it is of a kind that carries addresses and nothing else."""
+    with IPRoute() as ip:
+        link = _find(ip, name)
+        if link is not None and _kind(link) in KINDS and not _ours(link):
             _delete(ip, link, log)
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nodedns.config import Config, Endpoint
 from nodedns.core.plan import plan, stays_open
@@ -11,8 +11,10 @@ from nodedns.core.service import Event
 from nodedns.journal import log
 from nodedns.supervisor import memo, systemd, task
 from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.neighbour import Neighbour
 from nodedns.supervisor.netlink import Ears, SignOfLife
 from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.sockets import SlotSockets
 from nodedns.supervisor.status import boottime_ms
 from nodedns.supervisor.tally import Tally
 
@@ -44,6 +46,7 @@ class Machine:
         self._made = self._let_go = False
         self._repaired_at = self._failed_open_at = 0  # ms of CLOCK_BOOTTIME, 0 for never
         self._stop_keeps: bool | None = None  # known once a stop has begun
+        self._neighbour: Neighbour | None = None
 
     def set_up(self) -> None:
         """What the sockets and the first question need. HostError when it cannot be had."""
@@ -54,6 +57,15 @@ class Machine:
             for fd in self._ears.fds:
                 self._poller.watch(fd, self._hear)
             self._made = any(change.startswith(("added link", "wrote nftables table")) for change in changes)
+
+    def share(self, slots: Sequence[SlotSockets]) -> None:
+        """The sockets are open: until we have answered, a node-cache beside us gets all queries."""
+        neighbour = Neighbour(self._config.node.listen, slots)
+        if self.plan.beside:
+            self._neighbour = neighbour
+            neighbour.turn(taking=False)
+        else:
+            neighbour.forget()
 
     def undo(self) -> None:
         """After a start that failed: where link or table were not there before, all goes again. What a former life has
@@ -66,6 +78,8 @@ class Machine:
         """At the very end: the link goes, unless who comes next needs it. Does anything stay?"""
         if self._keeps():
             return True
+        if self._neighbour and self._neighbour.here:
+            self._neighbour.leave()
         if self.plan.addresses and not self._open():
             task.run("lower_link", self.plan)
         return False
@@ -77,10 +91,13 @@ class Machine:
         return self._stop_keeps
 
     def _open(self) -> bool:
-        return stays_open(self._config, self.plan)
+        """A node-cache beside us serves on; the fallback would only stand in its way."""
+        return not (self._neighbour and self._neighbour.here) and stays_open(self._config, self.plan)
 
     def steer(self) -> None:
         """Begins to send packets here: everything answers now."""
+        if self._neighbour:
+            self._neighbour.turn(taking=True)
         if self._ears is None:  # nothing on this machine is ours
             self._fire(Event.STEERED)
             return
@@ -187,6 +204,8 @@ class Machine:
             self._running.deadline = float("inf")
             self._running.kill()
         elif self._ears:
+            if self._neighbour:
+                self._neighbour.look()
             self._begin("repair", self._repaired)
 
     def _hear(self) -> None:
@@ -214,6 +233,8 @@ class Machine:
 
     def release(self) -> None:
         """Before the workers leave: packets go elsewhere from now on, in one step. A restart leaves all as it is."""
+        if self._neighbour:
+            self._neighbour.turn(taking=False)
         if self._keeps() or not self.plan.steered:
             self._released([], "")
         else:

@@ -30,8 +30,10 @@ def open_all(config: Config, machine: Machine, tally: Tally, store: Store, *, co
     try:
         if example:
             sockets.check_free(config.zones[0].forward[0], "the example cluster")
-        listening = sockets.open_slots(config.node.listen, count, store)
-        scraped = sockets.open_metrics(config.metrics.listen, store) if config.metrics.listen else None
+        listening = sockets.open_slots(config.node.listen, count, store, config.node.beside)
+        machine.share(listening)
+        metrics, beside = config.metrics.listen, config.node.beside
+        scraped = sockets.open_metrics(metrics, store, beside) if metrics else None
         store.remove_rest()
         shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1, config.dnstap.socket is not None)
         rows = RowNames(config.node.run_dir, shared.counters, count + 1)

@@ -18,7 +18,9 @@ _FILES = {
     (socket.AF_INET, socket.SOCK_STREAM): "tcp",
     (socket.AF_INET6, socket.SOCK_STREAM): "tcp6",
 }
-_CLOSE_STATES = {"06", "08"}  # TIME_WAIT and CLOSE_WAIT hold no listening port (include/net/tcp_states.h)
+# include/net/tcp_states.h: LISTEN; UDP is CLOSE, or ESTABLISHED when it is connected, and then takes its peer's alone
+_BOUND = {socket.SOCK_DGRAM: {"01", "07"}, socket.SOCK_STREAM: {"0A"}}
+_CONNECTED = "01"
 
 _CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # alone, or beside version 1 (cgroups(7))
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h: struct nlmsghdr, and the front of struct inet_diag_req_v2; a
@@ -42,13 +44,56 @@ class Owner(NamedTuple):
 
 def owners(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[Owner]:
     """Who has a socket on `address` or on any address; nobody when it cannot be seen (not root)."""
-    inodes = set(_inodes(family, kind, address, port))
+    return _held(_taking(family, kind, address, port))
+
+
+def named(name: str) -> Iterator[Owner]:
+    """The processes of that name."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
+            if file.read().strip() == name.encode():
+                yield Owner(int(pid), name)
+
+
+def is_of(name: str, family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> bool:
+    """Are the sockets there those of a process of that name, as far as can be seen? To our unit, which sees no other
+    process's, it is enough that one of that name runs, in the cgroup that the kernel names where it does."""
+    seen = {owner.name for owner in owners(family, kind, address, port)}
+    if seen:
+        return seen == {name}
+    where = unit(family, kind, address, port)
+    return any(where is None or where in _cgroups_of(owner.pid) for owner in named(name))
+
+
+def _cgroups_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""  # it has ended
+
+
+def sockets_at(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> list[int]:
+    """Inodes of the sockets on this very address that take queries, in the kernel's order."""
+    exact = f"{_hex(family, address)}:{port:04X}"
+    return [inode for local, state, inode in _lines(family, kind) if local == exact and state != _CONNECTED]
+
+
+def _taking(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> set[int]:
+    """Inodes of the sockets that a bind to this address meets."""
+    inodes = _inodes(family, kind, address, port)
     if family == socket.AF_INET:  # an IPv6 wildcard socket takes IPv4 as well
-        inodes |= set(_inodes(socket.AF_INET6, kind, f"::ffff:{address}", port))
+        inodes |= _inodes(socket.AF_INET6, kind, f"::ffff:{address}", port)
+    return inodes
+
+
+def _held(inodes: set[int]) -> Iterator[Owner]:
+    """Each process that has one of them."""
+    links = {f"socket:[{inode}]" for inode in inodes}
     for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
         # A process may end while it is looked at, and another user's is not ours to read.
         with contextlib.suppress(OSError):
-            if any(_target(f"/proc/{pid}/fd/{fd}") in inodes for fd in os.listdir(f"/proc/{pid}/fd")):
+            if any(_target(f"/proc/{pid}/fd/{fd}") in links for fd in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/comm", "rb") as file:
                     yield Owner(int(pid), file.read().decode(errors="replace").strip())
 
@@ -60,15 +105,20 @@ def _target(link: str) -> str:
         return ""  # closed meanwhile, such as our own look into our own directory
 
 
-def _inodes(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[str]:
-    """ "socket:[INODE]" of each matching line of /proc/net (proc(5)): "sl local remote state ... uid timeout inode"."""
+def _inodes(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> set[int]:
     wildcard = "0" * (8 if family == socket.AF_INET else 32)
     wanted = {f"{_hex(family, address)}:{port:04X}", f"{wildcard}:{port:04X}"}
+    return {inode for local, _state, inode in _lines(family, kind) if local in wanted}
+
+
+def _lines(family: socket.AddressFamily, kind: socket.SocketKind) -> Iterator[tuple[str, str, int]]:
+    """Local address, state and inode of each socket that holds its port, from "sl local remote state ... uid timeout
+    inode" (proc(5), /proc/net/tcp)."""
     with contextlib.suppress(OSError), open(f"/proc/net/{_FILES[family, kind]}", encoding="ascii") as file:
         for line in file:
             words = line.split()
-            if words[1] in wanted and words[3] not in _CLOSE_STATES:
-                yield f"socket:[{words[9]}]"
+            if words[3] in _BOUND[kind]:
+                yield words[1], words[3], int(words[9])
 
 
 def _hex(family: socket.AddressFamily, address: str) -> str:

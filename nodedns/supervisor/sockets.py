@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
+from nodedns.config_model import NODE_CACHE
 from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store, keep
-from nodedns.supervisor.owner import owners, unit
+from nodedns.supervisor.group import others, stand_back
+from nodedns.supervisor.owner import is_of, named, owners, unit
 
 # Not all of these have names in the socket module of Python 3.11 (linux/in.h, linux/in6.h, asm-generic/socket.h).
 IP_FREEBIND = 15
@@ -37,21 +39,25 @@ class SlotSockets(NamedTuple):
     tcp: tuple[int, ...]
 
 
-def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[SlotSockets]:
-    """The sockets of `slots` worker slots: adopted from the store, else opened and stored.
+def open_slots(listen: Sequence[Endpoint], slots: int, store: Store, beside: str = "none") -> list[SlotSockets]:
+    """The sockets of `slots` worker slots: adopted from the store, else opened and stored. A process named `beside` may
+    have some, too.
 
     HostError when an address is missing or taken; what was opened is closed then, what is stored stays so.
     """
     for endpoint in listen:
         if not store.has(endpoint):
-            check_free(endpoint, "node.listen")
+            check_free(endpoint, "node.listen", beside=beside)
     opened: list[socket.socket] = []
 
     def held(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int:
         fd = store.adopt(kind, slot, endpoint)
         if fd is None:
+            before = others(endpoint, kind) if slot == 0 and beside != "none" else 0
             opened.append(_listening(endpoint, kind, "node.listen"))
             fd = opened[-1].fileno()
+            if before:
+                stand_back(endpoint, kind, fd, before)
             keep(fd, kind, slot, endpoint)
         return fd
 
@@ -70,18 +76,16 @@ def open_slots(listen: Sequence[Endpoint], slots: int, store: Store) -> list[Slo
     return [SlotSockets(tuple(fds[i : i + n]), tuple(fds[i + n : i + 2 * n])) for i in range(0, len(fds), 2 * n)]
 
 
-def open_metrics(endpoint: Endpoint, store: Store) -> int:
+def open_metrics(endpoint: Endpoint, store: Store, beside: str = "none") -> int:
     """The socket of the monitor's HTTP, adopted or opened and stored. HostError when it is taken. An address that is on
     no interface yet will do: DNS must not wait for the one that DHCP will give.
 
-    One for all its lives: while there is no monitor, a scrape waits.
+    One for all its lives: while there is no monitor, a scrape waits. A node-cache `beside` us is scraped at the same
+    port of all addresses; one that is named is ours alone.
     """
     fd = store.adopt(socket.SOCK_STREAM, "metrics", endpoint)
     if fd is None:
-        try:
-            _bind_alone(endpoint, socket.SOCK_STREAM, absent=True)
-        except OSError as error:
-            raise HostError(f"metrics.listen: {_refusal(error, endpoint, socket.SOCK_STREAM)}") from error
+        _check(endpoint, socket.SOCK_STREAM, "metrics.listen", beside, absent=True)
         fd = _listening(endpoint, socket.SOCK_STREAM, "metrics.listen").detach()
         keep(fd, socket.SOCK_STREAM, "metrics", endpoint)
     return fd
@@ -99,15 +103,22 @@ def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
 
 
-def check_free(endpoint: Endpoint, what: str) -> None:
-    """HostError when UDP or TCP of `endpoint`, which is `what` to a person, cannot be had.
+def check_free(endpoint: Endpoint, what: str, beside: str = "none") -> None:
+    """HostError when UDP or TCP of `endpoint`, which is `what` to a person, cannot be had, or only be shared with other
+    processes than those named `beside`.
 
     Binds once without SO_REUSEPORT: with it, a second server of the same user would share our queries unnoticed.
     """
     for kind in _KIND:
-        try:
-            _bind_alone(endpoint, kind)
-        except OSError as error:
+        _check(endpoint, kind, what, beside)
+
+
+def _check(endpoint: Endpoint, kind: socket.SocketKind, what: str, beside: str, absent: bool = False) -> None:
+    try:
+        _bind_alone(endpoint, kind, absent=absent)
+    except OSError as error:
+        where = (family_of(endpoint), kind, endpoint.address, endpoint.port)
+        if error.errno != errno.EADDRINUSE or not is_of(beside, *where):
             raise HostError(f"{what}: {_refusal(error, endpoint, kind)}") from error
 
 
@@ -135,6 +146,9 @@ def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str
     where = f"{_KIND[kind]} {endpoint}"
     if error.errno == errno.EADDRINUSE:
         there = (family_of(endpoint), kind, endpoint.address, endpoint.port)
+        if is_of(NODE_CACHE, *there):
+            its = next(map(str, named(NODE_CACHE)), NODE_CACHE)
+            return f'{where} is {its}\'s; to take over from it, set node.beside = "{NODE_CACHE}" (docs/migrate.md)'
         who = next(map(str, owners(*there)), None) or unit(*there)
         advice = f"stop {who}" if who else "find who has it (as root: ss -lnup, ss -lntp)"
         return f"{where} is taken by another process; {advice}, or choose another address"

@@ -4,16 +4,30 @@ import contextlib
 import os
 from pathlib import Path
 
-from nodedns.host import apply
+from nodedns.config_model import NODE_CACHE, NODE_CACHE_LINK
+from nodedns.host import apply, node_cache
 from nodedns.host.errors import ChangeError
 from nodedns.supervisor import memory
 from nodedns.supervisor.errors import HostError
+from nodedns.supervisor.owner import named
 from nodedns.verbs.errors import Failed
 from nodedns.verbs.files import Source
 
 STATE_DIR = Path("/var/lib/nodedns")
 """The unit's StateDirectory."""
 STATE_FILES = ("failopen.nft", "fallback")
+
+
+def of_node_cache(source: Source) -> int:
+    """Link and rules that a node-cache has left, also beside a service that runs. Failed while a node-cache runs: it
+    would put them back."""
+    if running := next(named(NODE_CACHE), None):
+        raise Failed(f"{running} runs, and would put back what it has made; delete its DaemonSet from this node first")
+    try:
+        node_cache.remove(source.load().node.interface == NODE_CACHE_LINK, print)
+    except ChangeError as error:
+        raise Failed(str(error)) from None
+    return 0
 
 
 def cleanup(source: Source, force: bool) -> int:

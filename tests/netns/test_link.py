@@ -1,18 +1,25 @@
 """host.link, supervisor.netlink.Ears and the cleanup verb."""
 
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nodedns.cli import main
+from nodedns.config import parse
 from nodedns.host import apply, link
 from nodedns.host.errors import ChangeError
 from nodedns.supervisor.netlink import Ears
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.probe import Probe
+from nodedns.verbs.doctor.leftovers import of_node_cache
+from nodedns.verbs.doctor.scene import Scene
 from tests.netns.conftest import host, say
 from tests.netns.scenes import KUBE_DNS, OTHERS, PLANS, SERVICE_IP, V4, V6, plan
+from tests.node.node_cache import rules
 
 LINK = "nodelocaldns"
 ALL = tuple(at.address for at in (V4, SERVICE_IP, V6))
@@ -157,3 +164,39 @@ def test_what_the_next_boot_loads(config: str, tmp_path: Path) -> None:
     say("nft", "flush", "ruleset")
     say("nft", "-f", str(tmp_path / "state/failopen.nft"))
     assert say("nft", "list", "ruleset") == before
+
+
+@pytest.mark.parametrize("backend", ["iptables-nft", "iptables-legacy"])
+@pytest.mark.parametrize("age", ["of today", "before 2023"])
+def test_cleanup_of_node_cache(config: str, backend: str, age: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a killed one has left is gone, twice is as well; ours and those of others stay."""
+    command = f"iptables{backend.removeprefix('iptables')}"
+    say(f"{command}-restore", text=OTHERS["iptables"])
+    apply.repair(replace(plan(V4, fallback=KUBE_DNS, netfilter=backend), link="nodedns", beside=True), True, print)
+    with open(config, "a", encoding="ascii") as file:
+        file.write('interface = "nodedns"\nbeside = "node-cache"\n')
+    before = host()
+    say("ip", "link", "add", LINK, "type", "bridge")
+    say("ip", "address", "add", f"{V4.address}/32", "dev", LINK)
+    for rule in rules(V4.address):
+        comment = len(rule) if age == "of today" else rule.index("-m")
+        say(command, *rule[:2], "-I", *rule[2:comment])
+    assert [finding.level for finding in of_node_cache(Scene(parse(Path(config).read_text()), "/nonexistent"))] == (
+        ["note"] if age == "of today" else []
+    )
+    for said in (3, 0):
+        capsys.readouterr()
+        assert main(["cleanup", "--node-cache", "--config", config]) == 0
+        assert capsys.readouterr().out.count("\n") == said  # two tables and the link
+        assert host() == before
+
+
+def test_cleanup_waits_for_its_end(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """While one runs, it would put all back."""
+    pause = "open('/proc/self/comm', 'w').write('node-cache'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", pause], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"\n"
+        assert main(["cleanup", "--node-cache", "--config", config]) == 1
+        assert f"pid {running.pid} (node-cache) runs" in capsys.readouterr().err
+        running.communicate(b"\n")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from nodedns.host.netfilter import steering
 from nodedns.supervisor.netlink import SignOfLife
 from tests.netns.conftest import say
 from tests.netns.scenes import V4, V6, plan
+from tests.node.node_cache import rules
 from tests.service.service import ROOT
 
 FALLBACK = {V4: Endpoint("192.0.2.2", 53), V6: Endpoint("fd00:2::2", 53)}
@@ -101,3 +103,26 @@ def test_without_a_fallback(at: Endpoint, kind: socket.SocketKind) -> None:
     """With nobody alive and no fallback, nothing is translated: what is local stays local."""
     steering.converge(plan(at), alive=False, log=print)
     assert asked(at, kind) == f"ours {at.address}"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["UDP", "TCP"])
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_beside_node_cache(at: Endpoint, kind: socket.SocketKind, backend: str) -> None:
+    """Its rules keep the address untracked, whatever ours say; beside it, ours have the last word."""
+    tables = "ip6tables" if ":" in at.address else "iptables"
+    for rule in rules(at.address):
+        say(f"{tables}-{backend}", *rule[:2], "-I", *rule[2:])
+    wanted = plan(at, fallback=(FALLBACK[at],))
+    steering.converge(wanted, alive=False, log=print)
+    assert asked(at, kind) == f"ours {at.address}"
+    wanted = replace(wanted, beside=True)
+    steering.converge(wanted, alive=False, log=print)
+    assert not steering.converge(wanted, alive=False, log=print)
+    assert asked(at, kind) == f"theirs {NEAR[at]}"
+    assert asked(at, kind, LOOPBACK[at]) == f"ours {LOOPBACK[at]}"
+    sign = SignOfLife((at,), 3)
+    assert sign.give() == ""
+    assert asked(at, kind) == f"ours {at.address}"
+    steering.let_go(print)
+    assert asked(at, kind) == f"theirs {NEAR[at]}"
+    sign.close()

@@ -38,7 +38,7 @@ def unharmed(load: Load, slowest: float = 1.0, lost: int = 0) -> None:
 def rules(node: Node) -> dict[str, list[str]]:
     """The rules of each chain, without handles and counters; chains that have none do not count."""
     legacy = node.outside("node", "iptables-legacy-save")
-    found: dict[str, list[str]] = {"legacy": re.sub(r"^#.*$|\[\d+:\d+\]", "", legacy).split()}
+    found: dict[str, list[str]] = {"legacy": re.sub(r"(?m)^#.*$|\[\d+:\d+\]", "", legacy).split()}
     for item in json.loads(node.outside("node", "nft", "-j", "-s", "list", "ruleset"))["nftables"]:
         if rule := item.get("rule"):
             text = json.dumps([part for part in rule["expr"] if "counter" not in part])

@@ -98,7 +98,10 @@ class Authority:
 
     def stream(self, stream: socket.socket) -> None:
         """Some TCP queries."""
-        data = stream.recv(65536)
+        try:
+            data = stream.recv(65536)
+        except ConnectionResetError:  # by a client that was killed
+            data = b""
         if not data:
             self.select.unregister(stream)
             del self.buffers[stream]

@@ -304,6 +304,7 @@ CHANGES = [
     ("node.netfilter = 'none'", ("node.netfilter",)),
     ("metrics.listen = 'none'", ("metrics.listen",)),
     ("metrics = { coredns = 'none', lameduck = 5 }", ()),
+    ("node = { beside = 'node-cache', interface = 'nodedns' }", ("node.beside", "node.interface")),
     ("node = { listen = '127.0.0.1', run_dir = '/x', workers = 1 }\ncache.size = '1MiB'",
      ("cache.size", "node.listen", "node.run_dir", "node.workers")),
 ]  # fmt: skip

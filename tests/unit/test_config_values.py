@@ -85,6 +85,10 @@ BAD_NODE = [
      'node.fallback: expected servers other than this one, got "169.254.20.10:53" (node.listen has it)'),
     ("fail_open_after = '1s'",
      'node.fail_open_after: expected whole seconds from 2 to 604800, or a duration such as "30s", got "1s"'),
+    ("beside = 'dnsmasq'", 'node.beside: expected "none" or "node-cache", got "dnsmasq"'),
+    ("beside = 'node-cache'",
+     'node.interface: expected a link of its own beside node-cache, got "nodelocaldns" '
+     '(node-cache takes its link away when it ends; "nodedns" is a name of ours)'),
     ("on_stop = 'open'",
      'node.on_stop: expected "auto" or "failopen" or "clean", got "open" (did you mean "failopen"?)'),
     ("lisen = 1", 'node.lisen: expected a known key, got an unknown one (did you mean "listen"?)'),

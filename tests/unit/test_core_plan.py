@@ -59,6 +59,12 @@ def test_families() -> None:
     assert (whole.of(4).fallback, whole.of(6).fallback) == ((KUBE_DNS,), (V6,))
 
 
+def test_beside() -> None:
+    """Only where the config says so."""
+    assert plan(config('beside = "node-cache"\ninterface = "nodedns"'), ()).beside
+    assert not plan(config('interface = "nodedns"'), ()).beside
+
+
 @pytest.mark.parametrize(
     ("node", "known", "stays"),
     [

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from nodedns.config import Endpoint
 from nodedns.supervisor import sockets
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
-from nodedns.supervisor.owner import owners
+from nodedns.supervisor.owner import is_of, owners
 from nodedns.supervisor.poller import Poller
 from nodedns.supervisor.probe import Probe
 from tests.ports import free_port
@@ -113,6 +114,33 @@ def test_taken_port_of_metrics() -> None:
         with pytest.raises(HostError) as caught:
             sockets.open_metrics(endpoint, Store({}))
     assert str(caught.value).startswith(f"metrics.listen: TCP {endpoint} is taken by another process; stop {ME}")
+
+
+def name_of(pid: int) -> str:
+    with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+        return file.read().strip()
+
+
+@pytest.mark.parametrize("kind", [UDP, TCP])
+def test_a_neighbour_is_let_be_by_its_name(kind: socket.SocketKind) -> None:
+    """By that name alone, and only where it shares."""
+    port = free_port()
+    mine = name_of(os.getpid())
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", port))
+        if kind == TCP:
+            other.listen()
+        assert not is_of("node-cache", socket.AF_INET, kind, "127.0.0.1", port)
+        sockets.check_free(Endpoint("127.0.0.1", port), "x", beside=mine)
+        with pytest.raises(HostError, match=f"stop {re.escape(ME)}"):
+            sockets.check_free(Endpoint("127.0.0.1", port), "x", beside="node-cache")
+    with socket.socket(socket.AF_INET, kind) as alone:
+        alone.bind(("127.0.0.1", port))
+        if kind == TCP:
+            alone.listen()
+        with pytest.raises(HostError, match="is taken by another process"):
+            sockets.open_slots([Endpoint("127.0.0.1", port)], 1, Store({}), mine)
 
 
 def test_missing_address_is_refused_with_the_command_that_adds_it() -> None:

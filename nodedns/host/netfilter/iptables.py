@@ -70,9 +70,10 @@ def _removal(lines: list[str]) -> Iterator[str]:
     yield from (f"-X {chain}" for chain in there)
 
 
-def _restore(backend: str, family: str, changes: list[str]) -> None:
+def restore(backend: str, family: str, table: str, changes: list[str]) -> None:
+    """Carries changes out, in one transaction."""
     command = f"{family}tables{backend.removeprefix('iptables')}-restore"
-    output(command, "--noflush", "--wait", WAIT, text="\n".join(["*filter", *changes, "COMMIT", ""]))
+    output(command, "--noflush", "--wait", WAIT, text="\n".join([f"*{table}", *changes, "COMMIT", ""]))
 
 
 def converge(backend: str, plan: Plan, log: Log) -> bool:
@@ -84,7 +85,7 @@ def converge(backend: str, plan: Plan, log: Log) -> bool:
             continue
         changes = list(_difference(_lines(backend, family), part))
         if changes:
-            _restore(backend, family, changes)
+            restore(backend, family, "filter", changes)
             log(f"wrote {family}tables rules ({backend}): {', '.join(map(str, part.steered))} accepted")
             done = True
     return done
@@ -95,7 +96,7 @@ def remove(backend: str, log: Log) -> None:
     for _, family in _FAMILIES:
         changes = list(_removal(_lines(backend, family)))
         if changes:
-            _restore(backend, family, changes)
+            restore(backend, family, "filter", changes)
             log(f"removed {family}tables rules ({backend})")
 
 

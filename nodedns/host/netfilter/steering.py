@@ -5,6 +5,9 @@
               a loopback address: our self-probes reach us and nobody else, alive or not; nor is any answer of ours
     nat       what is tracked after all, because nobody refreshed `alive`, goes to kube-dns's endpoints
 
+    over        only beside a node-cache, whose rules keep our addresses untracked for ever. What `raw` will not take is
+                given a conntrack template first: whoever says NOTRACK later passes over it (xt_CT.c, nft_ct.c)
+
 Our NAT comes after kube-proxy's (priority + 5): a connection is translated once, so a Service IP is kube-proxy's as
 long as it has a rule for it, and ours only when it has none. A socket of the host that asked a local address picked
 that address as its source; what leaves for an endpoint is therefore masqueraded.
@@ -41,11 +44,15 @@ def render(plan: Plan, alive: bool) -> str:
 
 
 def _mark(plan: Plan) -> str:
-    return f"of_{hashlib.sha256(repr((plan.steered, plan.fallback, plan.hold)).encode()).hexdigest()[:16]}"
+    what = repr((plan.steered, plan.fallback, plan.hold, plan.beside))
+    return f"of_{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
 def _chains(plan: Plan) -> list[str]:
     lines: list[str] = []
+    if plan.beside:
+        lines += _chain("over_prerouting", "filter", "prerouting", "raw - 1", _overridden(plan))
+        lines += _chain("over_output", "filter", "output", "raw - 1", _overridden(plan))
     lines += _chain("prerouting", "filter", "prerouting", "raw", _untracked(plan, ("daddr",)))
     lines += _chain("output", "filter", "output", "raw", _untracked(plan, ("daddr", "saddr")))
     lines += _chain("nat_prerouting", "nat", "prerouting", "dstnat + 5", _translated(plan))
@@ -90,6 +97,15 @@ def _untracked(plan: Plan, ends: tuple[str, ...]) -> Iterator[str]:
             yield f"{_DNS} {family} saddr {_LOOPBACK[version]} {at} @served{version} notrack"
 
 
+def _overridden(plan: Plan) -> Iterator[str]:
+    """The queries that _untracked() leaves alone."""
+    for rule in _untracked(plan, ("daddr",)):
+        yield rule.removesuffix("notrack") + "accept"
+    for version, family, _kind in _FAMILIES:
+        if plan.of(version).steered:
+            yield f"{_DNS} {family} daddr . th dport @served{version} ct zone set 0"
+
+
 def _translated(plan: Plan) -> Iterator[str]:
     for version, family, _kind in _FAMILIES:
         part = plan.of(version)
@@ -132,7 +148,7 @@ def converge(plan: Plan, alive: bool, log: Log) -> bool:
 
 
 def _rules(text: str) -> int:
-    return len(re.findall(r"\b(?:notrack|dnat \w+ to|masquerade|policy accept)\b", text))
+    return len(re.findall(r"\b(?:notrack|zone set 0|dnat \w+ to|masquerade|policy accept)\b", text))
 
 
 def let_go(log: Log) -> None:

@@ -8,11 +8,9 @@ from nodedns.host.link import ALIAS
 from nodedns.host.netfilter import firewall, steering
 from nodedns.host.netfilter.detect import saved
 from nodedns.host.netfilter.iptables import BACKENDS, CHAINS
+from nodedns.host.node_cache import TABLES, rules
 from nodedns.verbs.doctor.scene import Finding, Scene, note, well
 from nodedns.verbs.service import Service
-
-NODE_CACHE = "NodeLocal DNS Cache:"
-"""The comment of its rules (its cmd/node-cache/app/cache_app.go)."""
 
 
 def _links() -> Iterator[str]:
@@ -47,11 +45,11 @@ def of_ours(scene: Scene) -> Iterator[Finding]:
 
 def of_node_cache(scene: Scene) -> Iterator[Finding]:
     """Its rules outlive a SIGKILL, and keep our addresses untracked: nobody takes over while we are down."""
-    tables = [f"{backend} {table}" for backend in BACKENDS for table in ("raw", "filter") if _named(backend, table)]
+    tables = [f"{backend} {table}" for backend in BACKENDS for table in TABLES if _has_rules(backend, table)]
     if tables:
-        advice = "delete its DaemonSet first, then the rules that say so: iptables-save | grep 'NodeLocal DNS Cache'"
+        advice = "delete its DaemonSet first; `nodedns cleanup --node-cache` takes away what it leaves"
         yield note(f"node-cache: its rules are in {', '.join(tables)}", advice)
 
 
-def _named(backend: str, table: str) -> bool:
-    return any(NODE_CACHE in saved(backend, family, table) for family in ("ip", "ip6"))
+def _has_rules(backend: str, table: str) -> bool:
+    return any(True for family in ("ip", "ip6") for _ in rules(backend, family, table))

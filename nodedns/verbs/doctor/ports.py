@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 from nodedns.config import Config, Endpoint
+from nodedns.config_model import NODE_CACHE
 from nodedns.supervisor.owner import owners
 from nodedns.verbs.doctor.scene import Finding, Scene, bad, note, well
 
@@ -14,7 +15,7 @@ _KINDS = {socket.SOCK_DGRAM: "UDP", socket.SOCK_STREAM: "TCP"}
 _ADVICE = {
     "dnsmasq": "give dnsmasq bind-interfaces and its own listen-address, or take it away",
     "systemd-resolve": "take our address out of DNSStubListenerExtra in resolved.conf",
-    "node-cache": "NodeLocal DNSCache serves here: delete its DaemonSet, or see the migration guide",
+    NODE_CACHE: "NodeLocal DNSCache serves here: to take over from it, see docs/migrate.md",
     "named": "give BIND a listen-on of its own addresses",
     "unbound": "give unbound an interface of its own",
     "coredns": "give that CoreDNS a `bind` of its own",
@@ -29,6 +30,9 @@ def held(scene: Scene) -> Iterator[Finding]:
         for who in owners(family, kind, at.address, at.port):
             if who.pid not in ours and _parent(who.pid) not in ours:
                 found = True
+                if who.name == scene.config.node.beside:
+                    yield note(f"port {at.port}: {_KINDS[kind]} {at} is shared with {who}", "delete its DaemonSet")
+                    continue
                 advice = _ADVICE.get(who.name, f"stop {who.name}, or give it an address of its own")
                 yield bad(f"port {at.port}: {_KINDS[kind]} {at} is held by {who}", advice)
     if not found:
