@@ -88,7 +88,7 @@ def _add(ip: Any, name: str, index: int, address: str, log: Log, *, beside: bool
 
 
 def converge(name: str, addresses: Sequence[str], log: Log, beside: bool = False) -> None:
-    """Makes the link have these addresses and no others. ChangeError, and the machine as it was, when not.
+    """Makes the link have these addresses, and no others if it is ours. ChangeError, and the machine as it was, if not.
 
     An address that another link has is refused, except node-cache's while we are `beside` it.
     """
@@ -119,7 +119,8 @@ def _converge(ip: Any, link: Any, addresses: Sequence[str], beside: bool, log: L
     for address in addresses:
         if address not in there:
             _add(ip, name, index, address, log, beside=beside)
-    for address in there - set(addresses):
+    # What others have on a link of theirs stays: a node-cache that runs has more addresses on it than we may serve.
+    for address in there - set(addresses) if _ours(link) else ():
         ip.addr("del", index=index, address=address, prefixlen=128 if ":" in address else 32)
         log(f"removed {address} from {name}")
 

@@ -48,11 +48,18 @@ def owners(family: socket.AddressFamily, kind: socket.SocketKind, address: str, 
 
 
 def named(name: str) -> Iterator[Owner]:
-    """The processes of that name."""
+    """The processes of that name, without those that are seen to be in another network namespace."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
-            if file.read().strip() == name.encode():
+            if file.read().strip() == name.encode() and _in_our_network(pid):
                 yield Owner(int(pid), name)
+
+
+def _in_our_network(pid: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    except PermissionError:
+        return True  # as far as can be seen
 
 
 def is_of(name: str, family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> bool:

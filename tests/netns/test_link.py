@@ -81,8 +81,11 @@ def test_no_way_there() -> None:
 
 
 def test_a_link_of_others_stays() -> None:
-    """Without our alias it is not ours to take away."""
+    """Without our alias it is not ours to take away, nor is what it has beside our addresses."""
     say("ip", "link", "add", LINK, "type", "bridge")
+    say("ip", "address", "add", "10.96.0.99/32", "dev", LINK)
+    link.converge(LINK, ALL, print)
+    assert "10.96.0.99" in say("ip", "address", "show", LINK)
     link.remove(LINK, print)
     link.remove_all(print)
     assert LINK in say("ip", "link")
@@ -199,4 +202,6 @@ def test_cleanup_waits_for_its_end(config: str, capsys: pytest.CaptureFixture[st
         assert running.stdout.readline() == b"\n"
         assert main(["cleanup", "--node-cache", "--config", config]) == 1
         assert f"pid {running.pid} (node-cache) runs" in capsys.readouterr().err
+        elsewhere = ["unshare", "-n", sys.executable, "-m", "nodedns", "cleanup", "--node-cache", "--config", config]
+        assert subprocess.run(elsewhere, check=False).returncode == 0
         running.communicate(b"\n")

@@ -150,6 +150,7 @@ def test_a_stop_takes_the_link_away(node: Node) -> None:
     node.run("systemctl", "stop", "nodedns", check=True)
     assert link(node) == ""
     node.run("ip", "link", "add", "nodelocaldns", "type", "bridge", check=True)
+    node.run("ip", "link", "set", "nodelocaldns", "alias", "nodedns", check=True)
     node.run("ip", "address", "add", "10.9.9.9/32", "dev", "nodelocaldns", check=True)
     node.run("systemctl", "start", "nodedns", check=True)
     assert "169.254.20.10/32" in link(node)
