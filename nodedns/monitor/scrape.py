@@ -17,7 +17,7 @@ from nodedns.worker.job import MonitorJob
 KEPT = 0.25
 """Seconds for which a page is good: who asks more often gets it again, and cannot keep us from our own work."""
 SWEPT = 8192
-"""Slots of the cache looked at in one go, a millisecond's work; all of 32 MiB in eight."""
+"""Slots of the cache looked at in one go, a third of a millisecond's work; all of 32 MiB in six."""
 SWEPT_FOR = 120.0
 """Seconds after a scrape for which the cache is looked at: nobody pays for what nobody asks."""
 STATES = tuple(State)

@@ -118,7 +118,7 @@ class _Connection(asyncio.Protocol):
         if self._answered:
             return
         self._head += data
-        end = self._head.find(b"\r\n\r\n")
+        end = self._head.find(b"\r\n\r\n", 0, MAX_HEAD)
         if end >= 0:
             self._answer(*self._web.reply(bytes(self._head[: end + 4])))
         elif len(self._head) > MAX_HEAD:

@@ -53,6 +53,8 @@ REQUESTS = [
     (b"GET /metrics HTTP/1.1\r\nX: \0\r\n\r\n", 400),
     (b"GET /" + b"a" * 9000, 431),
     (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000, 431),
+    (b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 2000 + b"\r\n", 431),
+    (b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 1300 + b"\r\n", 200),
     (b"GET /metr", 408),
 ]
 
