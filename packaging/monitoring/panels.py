@@ -52,6 +52,8 @@ DURATION, PROXY = "coredns_dns_request_duration_seconds", "coredns_proxy_request
 HITS, MISSES = rate("coredns_cache_hits_total"), rate("coredns_cache_misses_total")
 SERVFAIL = rate(RESPONSES, labels=',rcode="SERVFAIL"')
 UNUSED = ',state!="unused"'
+OTHERS = ',reason!~"invalid|any"'
+"""Those two reasons get an answer of our own; our self-probe is the first."""
 NEVER = 1e9
 """An alarm that no value reaches: the number stays green."""
 
@@ -81,7 +83,7 @@ ROWS: dict[str, list[Panel]] = {
             8,
             "short",
             [(f"sum by (instance) ({of('nodedns_worker_serving')})", "{{instance}}")],
-            "A dip is a worker that died: it is back within a fraction of a second, its queries wait in the kernel.",
+            "A dip is a worker that died, or that a reload replaces: its queries wait in the kernel for the next one.",
         ),
         Panel(
             "Deaths",
@@ -114,7 +116,7 @@ ROWS: dict[str, list[Panel]] = {
             8,
             "reqps",
             [
-                (rate("nodedns_refused_total", "reason"), "refused: {{reason}}"),
+                (rate("nodedns_refused_total", "reason", OTHERS), "refused: {{reason}}"),
                 (rate("nodedns_ring_drops_total"), "no room for a miss"),
             ],
             "Refused or dropped, and why.",

@@ -57,7 +57,8 @@ def curves(prometheus: Prometheus, panel: dict[str, Any], span: tuple[float, flo
 
 
 def plot(axes: Axes, panel: dict[str, Any], shown: list[Curve]) -> None:
-    """Curves, or areas on top of each other."""
+    """Curves, or areas on top of each other; the legend names those that are not 0 all the time."""
+    columns = 3 if panel["gridPos"]["w"] > 6 else 2
     unit = panel["fieldConfig"]["defaults"]["unit"]
     if panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal" and shown:
         times = max((times for _, times, _ in shown), key=len)
@@ -72,14 +73,17 @@ def plot(axes: Axes, panel: dict[str, Any], shown: list[Curve]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=unit == "short" and 0 < top < 20))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words(value, unit)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} min"))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 5, 10]))
     axes.margins(x=0)
     axes.tick_params(labelsize=7, colors=PALE, length=2)
     axes.grid(color="#eaeef2", linewidth=0.6)
     for spine in axes.spines.values():
         spine.set_color("#d0d7de")
-    if any(legend for legend, _, _ in shown):
-        axes.legend(fontsize=7, ncols=3, loc="upper left", bbox_to_anchor=(0, -0.13), frameon=False, handlelength=1.2)
+    moved = [legend for legend, _, values in shown if any(values)] or [legend for legend, _, _ in shown[:3]]
+    lines = [(line, text) for line, text in zip(*axes.get_legend_handles_labels(), strict=True) if text in moved]
+    style = {"fontsize": 7, "loc": "upper left", "frameon": False, "handlelength": 1.2, "columnspacing": 1.2}
+    if any(moved):
+        axes.legend(*zip(*lines, strict=True), ncols=columns, bbox_to_anchor=(-0.05, -0.13), **style)
 
 
 def number(figure: Figure, box: tuple[float, float, float, float], panel: dict[str, Any], shown: list[Curve]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from nodedns.monitor.families import NEW, served
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "packaging/monitoring"
 DASHBOARD = json.loads((HERE / "nodedns.grafana.json").read_text())
@@ -53,6 +55,15 @@ def test_every_alert_is_explained() -> None:
     assert re.findall(r"^## (\w+)", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE) == list(dict.fromkeys(alerts))
     for alert in (HERE / "nodedns.rules.yml").read_text().split("- alert: ")[1:]:
         assert re.search(r"severity: (critical|warning)\n.*annotations:\n +summary: \S.*\n +description: ", alert, re.S)
+
+
+def test_the_newest_generation_is_enough() -> None:
+    """Rules and dashboard ask for nothing that `metrics.coredns = ["1.11"]` leaves out."""
+    known = {family.name for family in served((NEW,))}
+    text = (HERE / "nodedns.rules.yml").read_text() + (HERE / "nodedns.grafana.json").read_text()
+    asked = {re.sub("_(bucket|count)$", "", name) for name in re.findall(r"\b(\w+)\{job=", text)}
+    assert len(asked) > 30
+    assert asked - known == {"up"}
 
 
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
