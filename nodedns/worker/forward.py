@@ -93,7 +93,7 @@ class Forwarder:
         if route.stale.max:
             self.patience.waiting[question] = None
             if route.stale.immediate:
-                self.patience.appease(question)
+                self.patience.appease(question, at_once=True)
         if self.alone or self.elsewhere.claim(question):
             self.attempt(question)
 

@@ -28,14 +28,15 @@ class Patience:
             del self.waiting[question]
             self.appease(question)
 
-    def appease(self, question: Question) -> None:
-        """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake."""
-        entry = self.entry(question)
+    def appease(self, question: Question, at_once: bool = False) -> None:
+        """Whoever waits gets a stale answer, if there is one; the question goes on, for the table's sake. `at_once`:
+        nobody has been asked yet."""
+        entry = self.entry(question, at_once=at_once)
         if entry is not None:
             self.forwarder.answer(question, entry)
             question.refs, question.clients = [], []
 
-    def entry(self, question: Question, positive: bool = False) -> bytes | None:
+    def entry(self, question: Question, positive: bool = False, at_once: bool = False) -> bytes | None:
         """What may be given in place of a failure; `positive`: in place of a denial. Counts whom it is given to.
         What has expired is in the table again afterwards, for a while; what lives stands there as it was."""
         server = self.forwarder.server
@@ -45,7 +46,9 @@ class Patience:
         now = native.now()
         if stale.is_over(found, now):
             zone = self.forwarder.routes[question.zone].name
-            log("stale_serving", f"no server of zone {zone} answered well: a stale answer is given", zone=zone)
+            if not at_once:
+                text = f"no server of zone {zone} gives a good answer in time: one that has expired is given"
+                log("stale_serving", text, zone=zone)
             server.add("stale", len(question.refs) + len(question.clients))
             found = stale.revived(found, now)
             server.store(found)
