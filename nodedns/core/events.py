@@ -57,7 +57,7 @@ EVENTS = {
     "upstream_loop": Kind(WARNING, "a server leads back to us: it is not asked", ("upstream", "zone"), ("upstream",)),
     "upstream_tls": Kind(WARNING, "a server's certificate or handshake is refused", ("upstream",), ("upstream",)),
     "no_answer": Kind(WARNING, "no server of a zone answered: SERVFAIL", ("zone",), ("zone",)),
-    "stale_serving": Kind(WARNING, "no server of a zone answers well in time: an expired answer is given", ("zone",), ("zone",)),
+    "stale_serving": Kind(WARNING, "no server answers well in time: an expired answer is given", ("zone",), ("zone",)),
     "querylog_dropped": Kind(WARNING, "answers are missing in the query log", ("answers",)),
     "dnstap_up": Kind(NOTICE, "dnstap's receiver takes messages"),
     "dnstap_down": Kind(WARNING, "dnstap's receiver does not; it is tried again"),
