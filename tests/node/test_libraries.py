@@ -8,8 +8,9 @@ import pytest
 from tests.node.node import missing
 from tests.node.roots import RELEASES, ROOT, made
 
-PACKAGES = "python3-pytest,python3-aiodns,python3-dnslib,python3-pyroute2,iproute2,nftables,iptables,procps"
-MODULES = "aiodns dnslib pyroute2 pytest"
+PACKAGES = "python3-pytest,python3-prometheus-client,python3-yaml,python3-aiodns,python3-dnslib,python3-pyroute2,"
+PACKAGES += "iproute2,nftables,iptables,procps"
+MODULES = "aiodns dnslib pyroute2 pytest prometheus_client"
 # The linters are of one version, and the sanitizers and fuzzers of one compiler.
 EXCEPT = ("tests/unit/test_linters.py", "tests/native/test_sanitizers.py", "tests/native/test_fuzz.py")
 INSIDE = """
@@ -24,7 +25,7 @@ def test_with_the_distributions_libraries(release: str) -> None:
     """Unit tests and those of the C core, its binary the one that was built here: abi3."""
     if reason := missing():
         pytest.skip(reason)
-    root = made(f"libraries-{release}-1", release, PACKAGES)
+    root = made(f"libraries-{release}-2", release, PACKAGES)
     ignored = [f"--ignore={path}" for path in EXCEPT]
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "bash", "-ec", INSIDE, "inside", str(ROOT), str(root)]
     tests = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, "tests/unit", "tests/native"]
