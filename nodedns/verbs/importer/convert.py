@@ -14,7 +14,7 @@ BUILT_IN = frozenset({"errors", "reload", "loop", "bind", "debug", "pprof", "tra
 REASONS = {
     "ready": "it is at /ready, where metrics.listen is",
     "hosts": "only one whole file, the same for all zones, has a place: node.hosts",
-    "log": "queries are not logged",
+    "log": "see log.queries: of all zones, bounded, and off by default",
     "template": "only NXDOMAIN for the whole zone is known: `template ANY ANY { rcode NXDOMAIN }`; see zone.nxdomain",
     "rewrite": "only `rewrite name suffix FROM TO` in the root's block is known; see zone.rewrite",
     "bufsize": "upstreams are asked with 1232 octets of EDNS always",
