@@ -84,6 +84,9 @@ def map_all(run_dir: str, cache_size: int, slots: int, wires: bool = False) -> S
 
     Call with the lock held. HostError when the file system has no room.
     """
+    if not wires:  # nobody wants them any more
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{run_dir}/wires")
     return Shared(
         _mapped(f"{run_dir}/cache", cache_size, native.table_check, _format_table),
         _mapped(f"{run_dir}/counters", native.counters_size(slots), check_counters, _label_counters),

@@ -209,6 +209,18 @@ def test_no_room_is_said_with_what_to_do() -> None:
         assert os.listdir(run_dir) == []
 
 
+def test_answers_are_kept_for_who_wants_them(run_dir: str) -> None:
+    """The file of whole answers comes and goes with that wish, and is one mapping of its size meanwhile."""
+    wires = f"{run_dir}/wires"
+    assert memory.map_all(run_dir, SIZE, SLOTS).wires is None
+    assert not os.path.exists(wires)
+    shared = memory.map_all(run_dir, SIZE, SLOTS, wires=True)
+    assert shared.wires is not None
+    assert shared.wires.size == os.path.getsize(wires) == native.wires_size(SLOTS)
+    assert memory.map_all(run_dir, SIZE, SLOTS).wires is None
+    assert not os.path.exists(wires)
+
+
 def test_remove_takes_what_we_made_and_nothing_else(run_dir: str) -> None:
     """The run files go; a stranger's file, and the directory, stay."""
     os.close(memory.lock(run_dir))
