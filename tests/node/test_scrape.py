@@ -1,8 +1,6 @@
-"""/metrics under the unit's own hardening, and through the death of everything."""
+"""/metrics under the unit's own hardening, and through the death of the parent."""
 
 import sys
-
-import pytest
 
 from tests.node.node import Node
 
@@ -19,16 +17,15 @@ def scrape(node: Node) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-@pytest.mark.parametrize("what", ["--kill-who=main", "--kill-who=all"])
-def test_scraped_through_a_death(node: Node, what: str) -> None:
+def test_scraped_through_a_death(node: Node) -> None:
     """No scrape fails and no counter falls; the parent's own figures are there, though user nodedns may not see it."""
     node.await_(node.active, "active")
     before, pid = scrape(node), node.main_pid()
     assert before["nodedns_starts_total"] >= 1
     assert 0 < before["process_cpu_seconds_total"] < 3600
     assert 40 << 20 < before["process_resident_memory_bytes"] < 256 << 20
-    assert before["process_max_fds"] == 65536
-    node.run("systemctl", "kill", "-s", "KILL", what, "nodedns", check=True)
+    assert 10 < before["process_open_fds"] < before["process_max_fds"]
+    node.run("systemctl", "kill", "-s", "KILL", "--kill-who=main", "nodedns", check=True)
     assert scrape(node)
     node.await_(lambda: node.main_pid() not in (0, pid) and node.active(), "active again")
     after = scrape(node)
