@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.debs import KEY_OF_LATER, LATER, NEW_DEFAULT, dpkg
+from tests.node.debs import KEY_OF_LATER, LATER, NEW_DEFAULT, apt, dpkg
 from tests.node.network import KUBE_DNS, SERVICE_IP
 from tests.node.node import ADDRESS, DEADLINE, Node
 from tests.node.roots import ROOT
@@ -63,6 +63,7 @@ def host(node: Node) -> Any:
 def test_apt_installs_it(fresh_node: Node) -> None:
     """On a system with nothing but an init; then the two lines of the config that it came with, and a start."""
     node, said = fresh_node, fresh_node.said
+    apt(node, "install", "/root/first.deb")  # where another drill has purged it meanwhile
     print(node.run("python3", "--version"), *node.run("dpkg-query", "-W", "python3-aiodns", "nftables").split("\n"))
     assert "set cluster.dns in /etc/nodedns/nodedns.toml" in said
     assert not node.active()
@@ -196,10 +197,15 @@ def test_logcheck_is_quiet(node: Node) -> None:
     node.run("systemctl", "restart", "nodedns", check=True)
     node.await_(node.steered, "steering again")
     node.run("systemctl", "stop", "nodedns", check=True)
-    ours = [line for line in journal(node)[before:] if re.search(r" nodedns\[|nodedns(-failopen)?\.service", line)]
+    ours: list[str] = []
+    mine = False
+    for line in journal(node)[before:]:  # what begins with a space belongs to the line above
+        mine = mine if line[0] == " " else bool(re.search(r" nodedns\[|nodedns(-failopen)?\.service", line))
+        # The booted root's cgroups are a namespace: a group that is empty already cannot be killed there.
+        ours += [line] if mine and "Failed to kill control group" not in line else []
     pattern = ROOT / "packaging/deb/debian/nodedns.logcheck.ignore.server"
     assert len(ours) > 10
     wrong = "Nov 25 22:00:00 node nodedns[1]: worker 1 (pid 7) ended in state serving: killed by SIGSEGV"
     text = "\n".join([*ours, wrong])
     found = subprocess.run(["grep", "-Ev", "-f", pattern], input=text, capture_output=True, text=True, check=False)
-    assert found.stdout.splitlines() == [wrong]
+    assert found.stdout.splitlines() == [wrong], found.stdout
