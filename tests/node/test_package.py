@@ -195,7 +195,7 @@ def test_logcheck_is_quiet(node: Node) -> None:
     serving(node)
     node.run("systemctl", "reload", "nodedns", check=True)
     node.run("systemctl", "restart", "nodedns", check=True)
-    node.await_(node.steered, "steering again")
+    node.await_(lambda: node.steered() and node.monitor(), "steering again, with a monitor")
     node.run("systemctl", "stop", "nodedns", check=True)
     ours: list[str] = []
     mine = False
