@@ -21,6 +21,7 @@ class Kind(NamedTuple):
 
 EVENTS = {
     "setup_error": Kind(ERROR, "link, rules, sockets or run directory cannot be had"),
+    "metrics_error": Kind(ERROR, "the address of metrics cannot be had: nobody can scrape until a restart"),
     "serving": Kind(INFO, "every address answers: the start is over"),
     "host_change": Kind(INFO, "what was done to link, addresses or rules, a line each"),
     "buffer_small": Kind(WARNING, "the kernel gives a socket less room than wanted"),

@@ -94,7 +94,7 @@ class Supervisor:
         self.monitor = Monitor(config, kit, self.machine.know, opened.scraped, count=count + 1, steered=steered)
         self.children = [*self.needed, self.canary, self.monitor.worker]
         self.service = Service(lameduck=config.metrics.lameduck)
-        self.status = Status(config.node.run_dir, store.adopted)
+        self.status = Status(config.node.run_dir, store.adopted, opened.scraped is not None)
         self.probe: Probe | None = None
         self.health = Health(self.poller, opened.shared.counters, self.workers, self.machine, self.monitor)
         self.vitals = Vitals(opened.shared.counters, self.workers, self.children)

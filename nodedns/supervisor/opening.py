@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nodedns import native
 from nodedns.config import Config
+from nodedns.journal import log
 from nodedns.supervisor import memory, sockets
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
@@ -32,8 +33,7 @@ def open_all(config: Config, machine: Machine, tally: Tally, store: Store, *, co
             sockets.check_free(config.zones[0].forward[0], "the example cluster")
         listening = sockets.open_slots(config.node.listen, count, store, config.node.beside)
         machine.share(listening)
-        metrics, beside = config.metrics.listen, config.node.beside
-        scraped = sockets.open_metrics(metrics, store, beside) if metrics else None
+        scraped = _metrics(config, store)
         store.remove_rest()
         shared = memory.map_all(config.node.run_dir, config.cache.size, count + 1, config.dnstap.socket is not None)
         rows = RowNames(config.node.run_dir, shared.counters, count + 1)
@@ -51,3 +51,14 @@ def open_all(config: Config, machine: Machine, tally: Tally, store: Store, *, co
     for number in range(count + 1):
         table.raise_epoch(number)
     return Opened(listening, scraped, shared, rows, table)
+
+
+def _metrics(config: Config, store: Store) -> int | None:
+    """The monitor's socket. A port that is taken costs the metrics until the next start, and no query."""
+    if config.metrics.listen is None:
+        return None
+    try:
+        return sockets.open_metrics(config.metrics.listen, store, config.node.beside)
+    except HostError as error:
+        log("metrics_error", f"{error}; queries are answered, metrics come with a restart")
+        return None

@@ -21,10 +21,12 @@ def boottime_ms() -> int:
 @dataclass(slots=True)
 class Status:
     """Writes status.json whenever it would differ. `reloads` counts ended ones; `reload_problems` are the last
-    one's. `adoptions`: sockets taken over from systemd's store at the start."""
+    one's. `adoptions`: sockets taken over from systemd's store at the start; `scraped`: metrics
+    are served where the config says."""
 
     run_dir: str
     adoptions: int = 0
+    scraped: bool = True
     since: int = field(default_factory=boottime_ms)
     reloads: int = 0
     reload_at: int = 0
@@ -62,7 +64,7 @@ class Status:
             "state": state.name,
             "since": self.since,
             "listen": [str(endpoint) for endpoint in config.node.listen],
-            "metrics": str(config.metrics.listen) if config.metrics.listen else None,
+            "metrics": str(config.metrics.listen) if config.metrics.listen and self.scraped else None,
             "forward": [{"name": zone.name, "forward": [str(at) for at in zone.forward]} for zone in config.zones],
             "workers": [_worker(number, worker) for number, worker in enumerate(workers)],
             "adoptions": self.adoptions,
