@@ -2,6 +2,7 @@
 #   make run    serve on 127.0.0.1:5353 from a built-in example cluster, no root needed
 #   make test   all tests, linters included; ARGS goes to pytest: make test ARGS="tests/unit -x"
 #   make test-node  drills on a booted Debian root with real systemd (root only, not part of make test)
+#   make test-ansible  those of them that run the playbooks of ansible/
 #   make lint   ruff and mypy alone      make native  the C extension alone
 #   make deb    dist/nodedns_*.deb of what is committed
 #   make rpm    dist/nodedns-*.rpm of the same; make rpm-wheels downloads the libraries that go into it
@@ -11,11 +12,12 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 PY := $(VENV)/bin/python
+ANSIBLE := build/ansible-venv
 NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-.PHONY: run test test-node lint bench fuzz native deb rpm rpm-wheels clean system-run system-test system-node \
-    system-bench system-deb system-rpm
+.PHONY: run test test-node test-ansible lint bench fuzz native deb rpm rpm-wheels clean system-run system-test \
+    system-node system-bench system-deb system-rpm
 
 # A Debian package is named here with the command that succeeds once what it is for is there.
 RUN := python3 python3-venv python3-dev gcc libc6-dev
@@ -78,8 +80,11 @@ run: system-run native
 test: system-test native
 	@$(PY) -m pytest $(ARGS)
 
-test-node: system-node native rpm-wheels
+test-node: system-node native rpm-wheels $(ANSIBLE)/stamp
 	@$(PY) -m pytest tests/node -s $(ARGS)
+
+test-ansible: system-node native $(ANSIBLE)/stamp
+	@$(PY) -m pytest tests/node/test_ansible*.py -s $(ARGS)
 
 lint: system-run native
 	@$(PY) -m ruff check && $(PY) -m ruff format --check && $(PY) -m mypy
@@ -123,6 +128,10 @@ build/wheels.stamp: packaging/rpm/wheels packaging/rpm/wheels.lock packaging/rpm
 
 $(VENV)/bench.stamp: $(VENV)/python.stamp
 	@$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev,bench]" && touch $@
+
+$(ANSIBLE)/stamp: ansible/requirements.txt | system-run
+	@echo "setting up $(ANSIBLE)"; rm -rf $(ANSIBLE) && "$(PYTHON)" -m venv $(ANSIBLE) && \
+	$(ANSIBLE)/bin/pip -q install -r ansible/requirements.txt && touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache nodedns/native/*.so
