@@ -173,6 +173,15 @@ def test_hosts(tmp_path: Path, verb: Verb) -> None:
     assert (config.node.hosts, err) == ("/etc/coredns/hosts", "")
 
 
+def test_what_would_break_the_text(tmp_path: Path, verb: Verb) -> None:
+    """A line's end in what is lost stays in its comment; a character that JSON writes as two surrogates is one."""
+    block = '. {\n forward . 192.0.2.1\n hosts /etc/\U0001f600\n bogus "a\ncluster.domain = 1"\n}\n'
+    (tmp_path / "Corefile").write_text(HEAD + block)
+    config, err = imported(verb, tmp_path / "Corefile")
+    assert config.node.hosts == "/etc/\U0001f600"
+    assert "bogus" in err
+
+
 def test_except(tmp_path: Path, verb: Verb) -> None:
     """Names below the zone go to the zone above; a name that never gets there is nothing to carry over."""
     block = "corp.example {\n forward . 192.0.2.1 {\n except a.corp.example other.example\n}\n}\n"

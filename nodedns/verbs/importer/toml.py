@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from nodedns.core.spelling import printable
 from nodedns.verbs.importer.convert import Import, ZoneOut
 
 ARPA = ("in-addr.arpa.", "ip6.arpa.")
@@ -11,7 +12,7 @@ ARPA = ("in-addr.arpa.", "ip6.arpa.")
 def render(made: Import) -> str:
     """nodedns.toml."""
     lines = ["# Made by nodedns import."]
-    lines += [f"# Not carried over: {line}" for line in made.lost]
+    lines += [f"# Not carried over: {printable(line)}" for line in made.lost]
     lines += ["", "[cluster]", f"dns = {_list(made.dns)}"]
     if made.domain != "cluster.local.":
         lines.append(f"domain = {_text(made.domain.rstrip('.'))}")
@@ -50,8 +51,8 @@ def _zone(zone: ZoneOut, made: Import) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    """A basic string: JSON's escapes are TOML's."""
-    return json.dumps(value)
+    """A basic string: JSON's escapes are TOML's, but for surrogates, which TOML has not, and DEL, which JSON leaves."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _list(values: list[str]) -> str:
