@@ -1,6 +1,7 @@
 """Which servers do not answer: each worker finds out by itself and notes it in its gauges; here it is told once."""
 
 from nodedns import native
+from nodedns.core.rows import wanted
 from nodedns.journal import log
 from nodedns.worker.job import MonitorJob
 
@@ -14,7 +15,8 @@ class Upstreams:
 
     def __init__(self, job: MonitorJob) -> None:
         self._counters, self._slots = job.shared.counters, job.slots
-        self._names = [(number, name[0]) for number, name in enumerate(job.rows.upstreams) if name]
+        asked = wanted(job.config)[1]  # one that no zone has any more keeps its row, and what was last seen of it
+        self._names = [(number, name[0]) for number, name in enumerate(job.rows.upstreams) if name and name in asked]
         self._down: set[str] = set()
 
     async def look(self) -> float:

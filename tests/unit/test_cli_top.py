@@ -30,7 +30,7 @@ def watch(config_file: Path, table: native.Table) -> Watch:
     mark = counters_mark(find(source).counters())
     rows = [["dns://127.0.0.1:53", f"{HOSTILE}{n}."] for n in range(70)]
     (run_dir / "rows.json").write_text(json.dumps({"mark": mark, "rows": rows, "upstreams": [[HOSTILE]] * 40}))
-    write_status(config_file, version=HOSTILE)
+    write_status(config_file, version=HOSTILE, forward=[{"name": ".", "forward": [HOSTILE]}])
     return Watch(Reader(source))
 
 
@@ -61,6 +61,16 @@ def test_beside_a_dead_service(config_file: Path, verb: Verb) -> None:
     code, out, _ = verb("top", "--json", "--config", str(config_file))
     report = json.loads(out)
     assert (code, report["alive"], report["seconds"]) == (1, False, None)
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_server_that_is_asked_no_more(watch: Watch, config_file: Path, verb: Verb) -> None:
+    """Keeps its counts, and is no concern of those who look."""
+    del watch
+    look = ("top", *QUICK, "--json", "--config", str(config_file))
+    assert [up["name"] for up in json.loads(verb(*look)[1])["upstreams"]] == [HOSTILE]
+    write_status(config_file, forward=[{"name": ".", "forward": ["192.0.2.1:53"]}])
+    assert json.loads(verb(*look)[1])["upstreams"] == []
 
 
 @pytest.mark.usefixtures("table", "lock")

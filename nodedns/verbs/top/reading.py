@@ -1,9 +1,10 @@
 """The shared files of a service, read from beside it; nobody is asked and nothing is written."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nodedns import native
-from nodedns.core.rows import Rows
+from nodedns.core.rows import Rows, upstream_of
 from nodedns.core.top import Look, Sample
 from nodedns.supervisor.memory import counters_mark
 from nodedns.supervisor.rows import load
@@ -61,8 +62,10 @@ class Reader:
         return self.service.serving if self.alive else []
 
     def look(self) -> Look:
-        """The counters as they are now."""
-        return look(self._counters, self._slots, self._rows)
+        """The counters as they are now; of servers those that a zone still has."""
+        found = look(self._counters, self._slots, self._rows)
+        asked = {upstream_of(at) for zone in self.service.status.get("forward", ()) for at in zone["forward"]}
+        return replace(found, upstreams={name: one for name, one in found.upstreams.items() if name in asked})
 
     def samples(self, most: int = MOST) -> Iterator[tuple[list[Sample], int]]:
         """Of each ring what is new, at most `most` records, and how many were missed."""
