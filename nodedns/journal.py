@@ -54,9 +54,10 @@ def take_time(now: float) -> None:
 
 def _say(event: str, lines: Iterable[str], fields: dict[str, object]) -> None:
     priority = EVENTS[event].priority
-    if _Process.lost:
-        lost, _Process.lost = _Process.lost, 0
+    if lost := _Process.lost:
+        _Process.lost = 0
         _say("lines_lost", (f"the journal did not take {lost} lines",), {"lines": lost})
+        _Process.lost = lost if _Process.lost else 0  # nor this one
     text = [_printable(line) for line in lines]
     if not is_journal():
         _write("".join(f"nodedns: {line}\n" for line in text))
