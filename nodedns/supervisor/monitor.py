@@ -9,6 +9,7 @@ from nodedns import native
 from nodedns.config import Config, ConfigError, Endpoint
 from nodedns.config_servers import MAX_FALLBACK, endpoint
 from nodedns.core import slots
+from nodedns.core.spelling import printable
 from nodedns.journal import log
 from nodedns.supervisor.kit import NO_SOCKETS, Kit
 from nodedns.supervisor.spawn import run_monitor
@@ -92,7 +93,7 @@ class Monitor:
         for line in said.splitlines():
             word, _, rest = line.partition(" ")
             if word in ("failed", "well"):
-                self._judge(rest[:500])
+                self._judge(printable(rest[:500]))  # status.json leads to a terminal
             elif word == "fallback":
                 self._know(tuple(_endpoints(rest)))
 

@@ -63,6 +63,8 @@ def test_verdicts(capfd: pytest.CaptureFixture[str]) -> None:
     assert heard.monitor.failed == "169.254.20.10:53 over TCP: nothing for 0.5 s"
     heard.say(b"failed 169.254.20.10:53 over TCP: nothing for 0.5 s\nbeat\nbogus\n")
     assert heard.monitor.report()["failed"] == heard.monitor.failed
+    heard.say(b"failed \x1b]0;x\x07\n")
+    assert heard.monitor.failed == r"\027]0;x\007"
     heard.say(b"well\n")
     assert heard.monitor.failed == ""
     said = capfd.readouterr().err
