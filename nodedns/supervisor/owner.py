@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from nodedns.core.spelling import printable
+
 _FILES = {
     (socket.AF_INET, socket.SOCK_DGRAM): "udp",
     (socket.AF_INET6, socket.SOCK_DGRAM): "udp6",
@@ -33,7 +35,7 @@ _PROTOCOLS = {socket.SOCK_DGRAM: socket.IPPROTO_UDP, socket.SOCK_STREAM: socket.
 
 
 class Owner(NamedTuple):
-    """A process; prints as "pid 812 (dnsmasq)"."""
+    """A process; prints as "pid 812 (dnsmasq)". Anybody's may have any name: `name` is printable."""
 
     pid: int
     name: str
@@ -102,7 +104,7 @@ def _held(inodes: set[int]) -> Iterator[Owner]:
         with contextlib.suppress(OSError):
             if any(_target(f"/proc/{pid}/fd/{fd}") in links for fd in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/comm", "rb") as file:
-                    yield Owner(int(pid), file.read().decode(errors="replace").strip())
+                    yield Owner(int(pid), printable(file.read().strip()))
 
 
 def _target(link: str) -> str:

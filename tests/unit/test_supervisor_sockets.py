@@ -6,6 +6,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +164,21 @@ def test_second_address_that_fails_leaves_nothing_open() -> None:
 def test_owner_of_a_free_port_is_nobody(kind: socket.SocketKind) -> None:
     """Where nobody listens, nobody is named."""
     assert list(owners(socket.AF_INET, kind, "127.0.0.1", free_port())) == []
+
+
+def test_owner_of_a_hostile_name() -> None:
+    """A process calls itself what it likes, and the doctor prints it on root's terminal."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        try:
+            comm.write_bytes(b"\x1b]0;x\x07")
+            (owner,) = owners(socket.AF_INET, TCP, *sock.getsockname())
+        finally:
+            comm.write_bytes(before)
+    assert str(owner) == rf"pid {os.getpid()} (\027]0;x\007)"
 
 
 def test_probe_ends_when_every_address_has_answered() -> None:
