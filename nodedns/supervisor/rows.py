@@ -7,6 +7,7 @@ from typing import Any
 from nodedns import native
 from nodedns.config import Config
 from nodedns.core.rows import Place, Rows, placed, wanted
+from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.memory import counters_mark
 
 
@@ -20,7 +21,10 @@ class RowNames:
         self.now = load(self._path, self._mark)
 
     def place(self, config: Config, running: Config) -> None:
-        """Gives what `config` names its rows, before anybody counts there; those of `running` stay. OSError."""
+        """Gives what `config` names its rows, before anybody counts there; those of `running` stay.
+
+        HostError when they cannot be written.
+        """
         rows, upstreams = wanted(config)
         kept_rows, kept_upstreams = wanted(running)
         new_rows, fresh_rows = placed(self.now.rows, rows, kept_rows, native.ROWS)
@@ -31,8 +35,11 @@ class RowNames:
             native.clear_row(self._counters, self._slots, number)
         for number in fresh_upstreams:
             native.clear_upstream(self._counters, self._slots, number)
+        try:
+            self._write({"mark": self._mark, "rows": new_rows, "upstreams": new_upstreams})
+        except OSError as error:
+            raise HostError(f"{self._path}: {error.strerror}; check node.run_dir") from error
         self.now = Rows(new_rows, new_upstreams)
-        self._write({"mark": self._mark, "rows": new_rows, "upstreams": new_upstreams})
 
     def _write(self, content: dict[str, Any]) -> None:
         fd = os.open(f"{self._path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

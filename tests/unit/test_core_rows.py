@@ -6,6 +6,7 @@ import pytest
 
 from nodedns import config, native
 from nodedns.core.rows import DROPPED, NO_ROW, Name, Place, Rows, placed, wanted
+from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.memory import counters_mark, map_all
 from nodedns.supervisor.rows import RowNames, load
 
@@ -78,3 +79,12 @@ def test_a_row_that_is_taken_over_begins_with_0(tmp_path: Path) -> None:
         assert names.now.upstream(new.zones[-1].forward[0]) is not None
         last = new
     assert len(names.now.upstreams) == native.UPSTREAMS
+
+
+def test_names_that_cannot_be_written(tmp_path: Path) -> None:
+    """That is the machine's fault, said as such, and what stands in the file is still what is known."""
+    counters = map_all(str(tmp_path), 1 << 20, SLOTS).counters
+    names = RowNames(str(tmp_path / "gone"), counters, SLOTS)
+    with pytest.raises(HostError, match=r"gone/rows\.json: No such file or directory; check node\.run_dir"):
+        names.place(parsed(), parsed())
+    assert names.now == Rows()
