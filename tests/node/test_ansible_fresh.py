@@ -34,7 +34,8 @@ data:
         forward . 127.0.0.1
     }
 """
-IMPORTED = """# nodedns import: not carried over: line 12, .:53: log: queries are not logged
+IMPORTED = """# nodedns import: not carried over: line 12, .:53: log: see log.queries: of all zones, bounded, \
+and off by default
 
 [cluster]
 dns = ["127.0.0.1:53"]
