@@ -170,6 +170,7 @@ def test_dead_leftovers(node: Node) -> None:
         "*filter\n:NODEDNS-INPUT - [0:0]\n-A INPUT -j NODEDNS-INPUT\nCOMMIT\n", "iptables-nft-restore", "--noflush"
     )
     node.run("ip", "link", "add", "nodelocaldns", "type", "bridge", check=True)
+    node.run("ip", "link", "set", "nodelocaldns", "alias", "nodedns", check=True)  # without it, the link is others'
     node.run("ip", "address", "add", "10.9.9.9/32", "dev", "nodelocaldns", check=True)
     node.run("mkdir", "-p", "/run/nodedns", check=True)
     node.write("/run/nodedns/cache", "of another kind")
