@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +76,17 @@ class Node:
         self.process.kill()
         self.process.wait()
         self.scratch.cleanup()
+        self._drop_groups()
+
+    def _drop_groups(self) -> None:
+        """Those that its systemd has made in the one that tests/node/boot has; the last process may take a moment."""
+        ends = time.monotonic() + DEADLINE
+        group = next(Path("/sys/fs/cgroup").rglob(f"node-{self.process.pid}"), None)
+        while group and group.exists():
+            assert time.monotonic() < ends, f"{group} is in use"
+            for folder in sorted((group, *filter(Path.is_dir, group.rglob("*"))), reverse=True):
+                with suppress(OSError):
+                    folder.rmdir()
 
     def _booted(self) -> bool:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
