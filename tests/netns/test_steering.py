@@ -63,6 +63,18 @@ def test_another_plan(after: str) -> None:
     assert not steering.converge(PLANS[after], alive=False, log=print)
 
 
+def test_another_plan_while_alive() -> None:
+    """Who has the queries has them behind the change, too, for as long as a sign of life holds; whoever has not, not."""
+    first, more = PLANS["both"], plan(SERVICE_IP, V4, V6, hold=5)
+    for living in (True, False):
+        say("nft", "-f", "-", text=steering.render(first, living))
+        assert steering.converge(plan(SERVICE_IP, V4, hold=7), alive=False, log=print)
+        assert bool(alive()) == living
+    say("nft", "-f", "-", text=steering.render(plan(V4), True))
+    assert steering.converge(more, alive=False, log=print)
+    assert alive() == {}
+
+
 def test_sign_of_life() -> None:
     """It fills both sets, gives each element its whole time again, and they end by themselves."""
     wanted = plan(V4, SERVICE_IP, V6, fallback=KUBE_DNS, hold=2)

@@ -140,11 +140,18 @@ def converge(plan: Plan, alive: bool, log: Log) -> bool:
     there = found()
     if there is not None and f"chain {_mark(plan)} {{" in there and _rules(there) == _rules("\n".join(_chains(plan))):
         return False
-    output("nft", "-f", "-", text=render(plan, alive))
+    output("nft", "-f", "-", text=render(plan, alive or (there is not None and _serves(plan, there))))
     where = ", ".join(map(str, plan.fallback)) or "nowhere"
     was = "wrote" if there is None else "put right"
     log(f"{was} nftables table {TABLE}: {', '.join(map(str, plan.steered))}; while we are down, to {where}")
     return True
+
+
+def _serves(plan: Plan, there: str) -> bool:
+    """Do queries to all its addresses come to us at present? Then they still do behind a change of the rules: a restart
+    with another config, or an upgrade, would send them to the fallback for a moment and break TCP connections."""
+    living = " ".join(re.findall(r"set alive[46] {[^{}]*elements = {([^}]*)}", there))
+    return all(re.search(rf"(?<![\w.:]){re.escape(at.address)} \. {at.port}\b", living) for at in plan.steered)
 
 
 def _rules(text: str) -> int:
