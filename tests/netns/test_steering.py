@@ -64,7 +64,7 @@ def test_another_plan(after: str) -> None:
 
 
 def test_another_plan_while_alive() -> None:
-    """Who has the queries has them behind the change, too, for as long as a sign of life holds; whoever has not, not."""
+    """Who has the queries has them behind the change, too, while a sign of life holds; whoever has not, has not."""
     first, more = PLANS["both"], plan(SERVICE_IP, V4, V6, hold=5)
     for living in (True, False):
         say("nft", "-f", "-", text=steering.render(first, living))
