@@ -177,6 +177,8 @@ def test_networkd_is_told(node: Node) -> None:
     node.run("systemctl", "start", "systemd-networkd", check=True)
     try:
         serving(node)
+        if "pending" in node.run("networkctl", "--no-legend", "list", "lo"):
+            pytest.skip("this networkd judges no link before udev has, which the root has not")
         node.await_(lambda: "unmanaged" in node.run("networkctl", "--no-legend", "list", "nodelocaldns"), "unmanaged")
         assert node.outside("pod", "dig", "+short", f"@{ADDRESS}", "n1.load.test").strip()
     finally:
