@@ -25,19 +25,19 @@ def made(name: str, release: str, packages: str, *options: str) -> Path:
     return root
 
 
-IN_THE_WAY = ("dnsmasq-base", "systemd-resolved")
-"""What else may hold port 53."""
+BESIDE = ("dnsmasq-base", "systemd-resolved", "udev")
+"""What else a node may have: what may hold port 53, and what networkd asks."""
 
 
 def fresh(release: str, deb: Path) -> Path:
     """A system with an init and nothing else, and in apt's cache, as apt chose it from the distribution's mirror, what
-    installing `deb`, and what is in its way, needs: a booted node has no way there."""
+    installing `deb`, and what may be beside it, needs: a booted node has no way there."""
     keep = "--skip=cleanup/apt/lists"
     root = made(f"fresh-{release}-1", release, "systemd,systemd-sysv,dbus", keep)
     shutil.copy(deb, root / "tmp/nodedns.deb")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     get = ["chroot", root, "apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    fetch = [*get, "install", "-y", "--download-only", "/tmp/nodedns.deb", *IN_THE_WAY]
+    fetch = [*get, "install", "-y", "--download-only", "/tmp/nodedns.deb", *BESIDE]
     try:
         # The lists are as old as the root; what they name may be gone from the mirror.
         if subprocess.run(fetch, capture_output=True, check=False).returncode:
