@@ -183,11 +183,15 @@ static void open_received(struct slot_page *page)
     }
 }
 
-/* This build's page for these sockets: a query must not be answered from another address than it came to. */
+/* This build's page for these sockets: a query must not be answered from another address than it came to. A journal's items are
+ * counters by index, so the names count, in their order. */
 static uint64_t slot_layout(const struct server *s)
 {
+#define NAMED(name, ...) #name " "
+    static const char counters[] = COUNTERS(NAMED) ROW_FIELDS(NAMED) UPSTREAM_FIELDS(NAMED);
+#undef NAMED
     uint64_t h = wire_hash((const uint8_t *)"slot2", 5, sizeof(struct slot_page));
-    h = wire_hash((const uint8_t *)&(uint64_t){COUNTER_VALUES}, sizeof(uint64_t), h); /* a journal's items are counters by index */
+    h = wire_hash((const uint8_t *)counters, sizeof counters, wire_hash((const uint8_t *)&(uint64_t){COUNTER_VALUES}, sizeof(uint64_t), h));
     for (unsigned i = 0; i < s->sockets; i++) {
         struct sockaddr_in6 name = {0};
         socklen_t len = sizeof name;
