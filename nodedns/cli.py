@@ -7,8 +7,9 @@ parent for months, and must not carry what `cache dump` needs for a second.
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from nodedns import __version__
@@ -35,8 +36,13 @@ class Verb(NamedTuple):
     help: str
 
 
+# To learn the terminal's width it would import shutil and four libraries, even to read a line: 0.3 MiB of the parent.
+HELP = partial(HelpFormatter, width=98)
+
+
 def _options(name: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"nodedns {name}", description=next(verb.help for verb in VERBS if verb.name == name))
+    meaning = next(verb.help for verb in VERBS if verb.name == name)
+    parser = ArgumentParser(prog=f"nodedns {name}", description=meaning, formatter_class=HELP)
     parser.add_argument("--config", metavar="FILE", default=DEFAULT_CONFIG, help="default: %(default)s")
     parser.add_argument("--example", action="store_true", help="the service of `nodedns run --example`")
     return parser

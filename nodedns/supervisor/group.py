@@ -5,16 +5,15 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
 from nodedns.core.reuseport import program
 from nodedns.journal import log
 from nodedns.supervisor.owner import sockets_at
+from nodedns.supervisor.sockets import spread
 
-# asm-generic/socket.h: Python knows no names for them.
-_ATTACH, _DETACH = 51, 68
+_ATTACH = 51  # asm-generic/socket.h: Python knows no name for it
 
 
 class Group(NamedTuple):
@@ -38,17 +37,16 @@ class Group(NamedTuple):
 
     def attach(self, code: bytes | None) -> None:
         """Gives the group this program, or takes away what it has."""
-        with socket.socket(fileno=os.dup(self.fds[0])) as sock:
-            try:
-                if code is None:
-                    with suppress(FileNotFoundError):
-                        sock.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
-                else:
-                    held = array("B", code)  # struct sock_fprog has its address
-                    fprog = struct.pack("HP", len(code) // 8, held.buffer_info()[0])
+        try:
+            if code is None:
+                spread(self.fds[0])
+            else:
+                held = array("B", code)  # struct sock_fprog has its address
+                fprog = struct.pack("HP", len(code) // 8, held.buffer_info()[0])
+                with socket.socket(fileno=os.dup(self.fds[0])) as sock:
                     sock.setsockopt(socket.SOL_SOCKET, _ATTACH, fprog)
-            except OSError as error:
-                log("neighbour_error", f"node.beside: the kernel spreads queries as it likes: {error.strerror}")
+        except OSError as error:
+            log("neighbour_error", f"node.beside: the kernel spreads queries as it likes: {error.strerror}")
 
 
 def others(at: Endpoint, kind: socket.SocketKind) -> int:

@@ -3,6 +3,8 @@
 import errno
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from nodedns.config import Config, Endpoint
 from nodedns.core.plan import plan, stays_open
@@ -11,12 +13,14 @@ from nodedns.core.service import Event
 from nodedns.journal import log
 from nodedns.supervisor import memo, systemd, task
 from nodedns.supervisor.errors import HostError
-from nodedns.supervisor.neighbour import Neighbour
 from nodedns.supervisor.netlink import Ears, SignOfLife
 from nodedns.supervisor.poller import Poller
-from nodedns.supervisor.sockets import SlotSockets
+from nodedns.supervisor.sockets import SlotSockets, spread
 from nodedns.supervisor.status import boottime_ms
 from nodedns.supervisor.tally import Tally
+
+if TYPE_CHECKING:
+    from nodedns.supervisor.neighbour import Neighbour
 
 SLOW = 10.0
 """Seconds between looks that nothing has given a reason for: legacy iptables sends no event."""
@@ -60,12 +64,15 @@ class Machine:
 
     def share(self, slots: Sequence[SlotSockets]) -> None:
         """The sockets are open: until we have answered, a node-cache beside us gets all queries."""
-        neighbour = Neighbour(self._config.node.listen, slots)
         if self.plan.beside:
-            self._neighbour = neighbour
-            neighbour.turn(taking=False)
+            from nodedns.supervisor.neighbour import Neighbour  # which few need, and the parent is small
+
+            self._neighbour = Neighbour(self._config.node.listen, slots)
+            self._neighbour.turn(taking=False)
         else:
-            neighbour.forget()
+            for fd in (*slots[0].udp, *slots[0].tcp):
+                with suppress(OSError):  # such a kernel spreads worse, no more
+                    spread(fd)
 
     def undo(self) -> None:
         """After a start that failed: where link or table were not there before, all goes again. What a former life has

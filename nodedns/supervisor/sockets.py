@@ -3,11 +3,15 @@
 Each worker slot has one UDP and one TCP socket a listen address, all of them in one SO_REUSEPORT group: the kernel
 spreads clients over the slots by their address and port. The set never changes, so a packet that waits in the socket
 of a dead worker is answered by the next one.
+
+What knows of others that hold our ports is imported when there is one: the parent lives long and stays small.
 """
 
 import errno
+import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from nodedns.config import Endpoint
@@ -15,13 +19,12 @@ from nodedns.config_model import NODE_CACHE
 from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store, keep
-from nodedns.supervisor.group import others, stand_back
-from nodedns.supervisor.owner import is_of, named, owners, unit
 
 # Not all of these have names in the socket module of Python 3.11 (linux/in.h, linux/in6.h, asm-generic/socket.h).
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
 SO_RCVBUFFORCE = 33
+SO_DETACH_REUSEPORT_BPF = 68
 
 RECEIVE_BUFFER = 32 * 2**20
 """Bytes: 40,000 small queries at the 768 bytes the kernel charges for each, two seconds of a node's peak."""
@@ -53,11 +56,8 @@ def open_slots(listen: Sequence[Endpoint], slots: int, store: Store, beside: str
     def held(kind: socket.SocketKind, slot: int, endpoint: Endpoint) -> int:
         fd = store.adopt(kind, slot, endpoint)
         if fd is None:
-            before = others(endpoint, kind) if slot == 0 and beside != "none" else 0
-            opened.append(_listening(endpoint, kind, "node.listen"))
+            opened.append(_first(endpoint, kind) if slot == 0 and beside != "none" else _listening(endpoint, kind))
             fd = opened[-1].fileno()
-            if before:
-                stand_back(endpoint, kind, fd, before)
             keep(fd, kind, slot, endpoint)
         return fd
 
@@ -99,6 +99,13 @@ def open_private() -> tuple[int, Endpoint]:
         return sock.detach(), Endpoint(address, port)
 
 
+def spread(fd: int) -> None:
+    """Has the kernel choose the socket for a packet itself, in the group of `fd`: a program that a former life has
+    given it goes. OSError from a kernel that cannot (before Linux 5.3)."""
+    with socket.socket(fileno=os.dup(fd)) as sock, suppress(FileNotFoundError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
+
+
 def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
 
@@ -117,6 +124,8 @@ def _check(endpoint: Endpoint, kind: socket.SocketKind, what: str, beside: str, 
     try:
         _bind_alone(endpoint, kind, absent=absent)
     except OSError as error:
+        from nodedns.supervisor.owner import is_of
+
         where = (family_of(endpoint), kind, endpoint.address, endpoint.port)
         if error.errno != errno.EADDRINUSE or not is_of(beside, *where):
             raise HostError(f"{what}: {_refusal(error, endpoint, kind)}") from error
@@ -145,6 +154,8 @@ def _bind_absent(sock: socket.socket) -> None:
 def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str:
     where = f"{_KIND[kind]} {endpoint}"
     if error.errno == errno.EADDRINUSE:
+        from nodedns.supervisor.owner import is_of, named, owners, unit
+
         there = (family_of(endpoint), kind, endpoint.address, endpoint.port)
         if is_of(NODE_CACHE, *there):
             its = next(map(str, named(NODE_CACHE)), NODE_CACHE)
@@ -161,7 +172,18 @@ def _refusal(error: OSError, endpoint: Endpoint, kind: socket.SocketKind) -> str
     return f"{where}: {error.strerror}; choose another address"
 
 
-def _listening(endpoint: Endpoint, kind: socket.SocketKind, what: str) -> socket.socket:
+def _first(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
+    """Our first one where others may be: they get the queries for now."""
+    from nodedns.supervisor.group import others, stand_back
+
+    before = others(endpoint, kind)
+    sock = _listening(endpoint, kind)
+    if before:
+        stand_back(endpoint, kind, sock.fileno(), before)
+    return sock
+
+
+def _listening(endpoint: Endpoint, kind: socket.SocketKind, what: str = "node.listen") -> socket.socket:
     family = family_of(endpoint)
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:

@@ -61,12 +61,23 @@ def test_usage_errors(words: str, verb: Verb) -> None:
     assert err
 
 
-def test_run_parent_imports_little() -> None:
-    """Up to the supervisor's import `run` has loaded nothing that only children or other verbs need."""
-    script = "import sys, nodedns.cli; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("does", "without"),
+    [
+        ("", "asyncio dnslib aiodns threading subprocess difflib socket logging"),
+        ("nodedns.cli._options('run').parse_args(['--example'])", "shutil"),
+        (
+            "import nodedns.supervisor.loop",
+            "asyncio threading subprocess nodedns.supervisor.owner nodedns.core.reuseport",
+        ),
+    ],
+    ids=["cli", "its options", "supervisor"],
+)
+def test_run_parent_imports_little(does: str, without: str) -> None:
+    """What `run` has loaded once each is done: nothing that only children, other verbs or few need."""
+    script = f"import sys, nodedns.cli\n{does}\nprint(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    loaded = set(out.split())
-    assert not loaded & {"asyncio", "dnslib", "aiodns", "threading", "subprocess", "difflib", "socket", "logging"}
+    assert not set(out.split()) & set(without.split())
 
 
 @pytest.mark.parametrize(
