@@ -30,6 +30,8 @@ Start.   cli run -> config.parse -> supervisor.sockets opens -> supervisor.memor
 Death.   a worker's pidfd becomes readable -> core.slots says what follows -> its epoch is raised (what it claimed in
          the table may be stolen) -> forked again on the same sockets and the same shared page -> it first answers what
          its predecessor had taken. The parent's death is EOF on the life pipe: workers leave.
+Upgrade. a package replaces our files and then restarts us, or does not -> supervisor.snapshot has put all of our code
+         into a file of its own since the start, and whoever is forked imports from there.
 Switch.  supervisor.pulse and the monitor ask every address each second -> supervisor.health judges -> a good second is
          WATCHDOG=1 and supervisor.netlink's sign of life: the kernel steers to us for `fail_open_after` more. Nobody
          says it: host.netfilter.steering's rules send packets to kube-dns, with nothing of ours running.

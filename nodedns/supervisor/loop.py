@@ -14,7 +14,7 @@ from nodedns.config_values import ConfigMapError
 from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.journal import log
-from nodedns.supervisor import memory, systemd
+from nodedns.supervisor import memory, snapshot, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.health import Health
@@ -213,6 +213,7 @@ class Supervisor:
 
     def _feel_pulse(self) -> None:
         self.health.start(self.config.node.listen)
+        snapshot.take(self.poller, self.config.node.run_dir)
 
     def _keep_hup(self) -> None:
         self.hup_kept = True

@@ -18,7 +18,7 @@ from nodedns.journal import log
 from nodedns.supervisor.errors import HostError
 from nodedns.worker.job import Shared
 
-FILES = ("cache", "counters", "rows.json", "samples", "slots", "wires", "status.json", "alive", "lock")
+FILES = ("cache", "code", "counters", "rows.json", "samples", "slots", "wires", "status.json", "alive", "lock")
 """What a clean stop removes; the lock goes last, since until then nobody else may make these files."""
 
 MARK = 8

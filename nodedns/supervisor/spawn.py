@@ -21,6 +21,9 @@ Body = Callable[[int, int], int]
 EXIT_DEFECT = 70
 """EX_SOFTWARE of sysexits.h."""
 
+INHERITED: set[int] = set()
+"""Descriptors that every child keeps, too: where its code comes from (supervisor/snapshot.py)."""
+
 # The parent's own: what they mean for a child is decided below.
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -113,7 +116,7 @@ def _live(name: str, run: Callable[[], int], keep: set[int], mask: Iterable[int]
         # Ctrl-C and a closed terminal reach the whole group; the parent alone decides what follows.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        _close_all_but({0, 1, 2, *keep})
+        _close_all_but({0, 1, 2, *keep, *INHERITED})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = run()
     except BaseException as error:

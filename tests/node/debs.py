@@ -13,6 +13,7 @@ from tests.node.roots import ROOT
 LATER = "9.9.9"
 NEW_DEFAULT = "\n# A later version explains more.\n"
 KEY_OF_LATER = "of_later"
+OURS = "usr/lib/python3/dist-packages/nodedns"
 
 
 class Debs(NamedTuple):
@@ -59,8 +60,21 @@ def make_later(tree: Path) -> None:
     control(tree, "Version", LATER)
     with (tree / "etc/nodedns/nodedns.toml").open("a") as file:
         file.write(NEW_DEFAULT)
-    schema = tree / "usr/lib/python3/dist-packages/nodedns/config_schema.py"
-    replace(schema, r'^    Key\("node\.hosts"', f'    Key("node.{KEY_OF_LATER}", values.whole(9), 0, ""),\n\\g<0>')
+    replace(
+        tree / OURS / "config_schema.py",
+        r'^    Key\("node\.hosts"',
+        f'    Key("node.{KEY_OF_LATER}", values.whole(9), 0, ""),\n\\g<0>',
+    )
+
+
+def make_refusing(tree: Path) -> None:
+    """It does not take the config of a node with two workers."""
+    control(tree, "Version", "9.9.11")
+    replace(
+        tree / OURS / "config_schema.py",
+        r'^    Key\("node\.workers", values\.workers',
+        '    Key("node.workers", values.whole(1)',
+    )
 
 
 def tool(node: Node, *words: str, fails: bool = False) -> str:

@@ -2,18 +2,21 @@
 most of it under load. Each drill begins and ends with a node that has the dependencies and not nodedns."""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.node.debs import KEY_OF_LATER, LATER, NEW_DEFAULT, apt, dpkg
+from tests.node.debs import KEY_OF_LATER, LATER, NEW_DEFAULT, OURS, Debs, apt, dpkg, make_refusing, variant
 from tests.node.network import KUBE_DNS, SERVICE_IP
 from tests.node.node import ADDRESS, DEADLINE, Node
 from tests.node.roots import ROOT
 from tests.node.test_host import links, rules, unharmed
+from tests.service.service import keeps_its_code
 
 RATE = 5_000
 CONFIG = "/etc/nodedns/nodedns.toml"
@@ -163,6 +166,29 @@ def test_a_key_of_a_later_version(node: Node) -> None:
         assert node.main_pid() == pid
     node.configure(node.authority.port)
     node.run("systemctl", "restart", "nodedns", check=True)
+
+
+def test_a_version_that_refuses_the_config(node: Node, debs: Debs, tmp_path: Path) -> None:
+    """It is installed, and not run: workers that die, and a link that goes, are made again by the version that runs."""
+
+    def make_other(tree: Path) -> None:
+        make_refusing(tree)
+        for name in ("worker/main.py", "monitor/main.py", "host/apply.py"):
+            (tree / OURS / name).write_text("raise SystemExit(1)\n")
+
+    shutil.copy(variant(debs.later, tmp_path, make_other, "other"), node.path / "root/other.deb")
+    serving(node)
+    node.await_(lambda: keeps_its_code(node.path / f"proc/{node.main_pid()}/fd"), "sure of its code")
+    with node.everyone(RATE, slowest=1.5):
+        parent = node.main_pid()
+        assert "not restarted: mend what the lines above say" in dpkg(node, "-i", "/root/other.deb")
+        before = {*node.workers(), node.monitor()}
+        for pid in before:
+            node.run("kill", "-KILL", str(pid), check=True)
+        node.await_(lambda: len({*node.workers(), node.monitor()} - before - {0}) == 3, "of three children")
+    node.run("ip", "link", "del", "nodelocaldns", check=True)
+    node.await_(lambda: ADDRESS in node.run("ip", "address", "show", "dev", "nodelocaldns"), "mended")
+    assert node.main_pid() == parent
 
 
 def test_networkd_is_told(node: Node) -> None:

@@ -4,11 +4,13 @@ nothing sleeps.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -115,6 +117,16 @@ class TcpLoad(Load):
         assert self.line() == "on", "the load got no answer"
 
 
+def keeps_its_code(fds: Path) -> bool:
+    """Has the parent, of /proc/PID/fd, a file of its own with all of its code? It writes to none any more then."""
+    for fd in fds.iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(fd).endswith("/code (deleted)"):
+                flags = re.search(r"flags:\s+(\d+)", (fds.parent / "fdinfo" / fd.name).read_text())
+                return flags is not None and int(flags[1], 8) & os.O_ACCMODE == os.O_RDONLY
+    return False
+
+
 class Service:
     """`nodedns run` on a loopback port, with its own run_dir."""
 
@@ -129,9 +141,10 @@ class Service:
         policy: str = "random",
         metrics: str = "",
         extra: str = "",
+        code: Path = ROOT,
     ) -> None:
         self.home, self.port, self.scraped, self.workers = home, free_port(), free_port(), workers
-        self.run_dir = home / "run"
+        self.run_dir, self.code = home / "run", code
         self.config = home / "nodedns.toml"
         self.transport, self.policy = transport, policy
         self.metrics = metrics if "listen" in metrics else f'listen = "127.0.0.1:{self.scraped}"\n{metrics}'
@@ -142,7 +155,7 @@ class Service:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "nodedns", "run", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, cwd=self.code, stdout=self.log, stderr=self.log)
         self.await_(lambda: self.status().get("state") == "READY", "ready")
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:

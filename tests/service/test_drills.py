@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from nodedns import native
 from tests.service.authority import answer
 from tests.service.load import Query
-from tests.service.service import Authority, Load, Service
+from tests.service.service import ROOT, Authority, Load, Service, keeps_its_code
 
 RATE = 20_000
 KILLS = 300
@@ -148,3 +149,20 @@ def test_a_stop_answers_what_was_taken(tmp_path: Path, authority: Authority) -> 
         totals = native.read_counters(counters, service.workers + 1)
     print(f"received {totals['received']}, answered {totals['answers']}")
     assert totals["answers"] >= totals["received"]
+
+
+def test_code_that_is_replaced(tmp_path: Path, authority: Authority) -> None:
+    """An upgrade has put other files in the place of ours and has not restarted us: who is born now is still ours."""
+    shutil.copytree(ROOT / "nodedns", tmp_path / "code/nodedns")
+    with Service(tmp_path, authority.port, code=tmp_path / "code") as service, Load(service.port, 1_000) as load:
+        service.await_(lambda: keeps_its_code(Path(f"/proc/{service.process.pid}/fd")), "sure of its code")
+        for name in ("worker/main.py", "monitor/main.py"):
+            (tmp_path / "code/nodedns" / name).write_text("raise SystemExit(1)\n")
+        for _ in range(4):
+            kill_one(service)
+        before = service.status()["monitor"]["pid"]
+        os.kill(before, signal.SIGKILL)
+        service.await_(lambda: service.status()["monitor"]["pid"] not in (None, before), "of a monitor")
+        service.await_(lambda: service.status()["monitor"]["state"] == "SERVING", "of a monitor that serves")
+        verdict = load.verdict()
+    assert verdict["lost"] == verdict["wrong"] == 0
