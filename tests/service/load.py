@@ -4,7 +4,8 @@ python -m tests.service.load PORT RATE UNIQUE [ADDRESS]
 
 Sends RATE queries a second, 200 names in turn, every UNIQUE-th one a name never asked before (0: none). Prints "on"
 with the first answer. Ends at the end of stdin: waits for stragglers, prints one line of JSON: sent, answered,
-duplicates, wrong, lost, slowest and gap (the longest time without any answer), in seconds.
+duplicates, wrong, lost, slowest and gap (the longest time without any answer), in seconds; and when the first and the
+last that was lost were sent, in seconds since 1970.
 """
 
 import json
@@ -135,15 +136,17 @@ class Load:
         while any(self.waiting) and time.monotonic() < ends:
             select.select(self.sockets, [], [], 0.1)
             self.receive()
+        lost = sorted(asked for waiting in self.waiting for asked, _ in waiting.values())
+        ago = time.time() - time.monotonic()
         return {
             "sent": self.sent,
             "answered": self.right,
             "duplicates": self.duplicates,
             "wrong": self.wrong,
-            "lost": sum(map(len, self.waiting)),
+            "lost": len(lost),
             "slowest": round(self.slowest, 4),
             "gap": round(self.gap, 4),
-        }
+        } | ({"first_lost_at": ago + lost[0], "last_lost_at": ago + lost[-1]} if lost else {})
 
 
 if __name__ == "__main__":
