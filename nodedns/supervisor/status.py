@@ -63,6 +63,7 @@ class Status:
             "version": __version__,
             "state": state.name,
             "since": self.since,
+            "domain": config.domain,
             "listen": [str(endpoint) for endpoint in config.node.listen],
             "metrics": str(config.metrics.listen) if config.metrics.listen and self.scraped else None,
             "forward": [{"name": zone.name, "forward": [str(at) for at in zone.forward]} for zone in config.zones],

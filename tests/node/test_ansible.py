@@ -87,7 +87,7 @@ def test_check_mode_of_a_change(nodes: Fleet, debs: Debs) -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (config(listen=["0.0.0.0"]), '/etc/nodedns/nodedns.toml: node.listen[0]: expected an IP, "IP:port"'),
+        (config(listen=[ADDRESS, "0.0.0.0"]), '/etc/nodedns/nodedns.toml: node.listen[1]: expected an IP, "IP:port"'),
         (config(UPSTREAM + 1), "two: Ask from the node: SERVFAIL: kubernetes.default.svc.cluster.local. A at"),
     ],
     ids=["that check refuses", "that does not answer"],
@@ -123,7 +123,7 @@ def test_the_first_bad_node_is_the_last(nodes: Fleet, debs: Debs) -> None:
 
 def test_a_batch(nodes: Fleet, debs: Debs) -> None:
     """A bad node does not keep the others of its batch from coming to their end."""
-    bad, two = config(listen=["0.0.0.0"]), nodes.nodes["two"]
+    bad, two = config(listen=[ADDRESS, "0.0.0.0"]), nodes.nodes["two"]
     variables = {
         "nodedns_package_file": str(debs.first),
         "nodedns_config": config(rate_limit=4711),

@@ -1,16 +1,17 @@
 """The role on a fresh node: a config made of a Corefile, manifests, a kubelet that will not; and what is refused."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.node.debs import Debs
-from tests.node.fleet import KUBELET, KUBELET_CONFIG, Fleet, fleet, no_ansible
+from tests.node.debs import Debs, control, dpkg, variant
+from tests.node.fleet import KUBELET, KUBELET_CONFIG, Fleet, config, fleet, no_ansible
 from tests.node.node import ADDRESS, ROOT
 from tests.node.test_ansible import answer
-from tests.node.test_ansible_upgrade import host
+from tests.node.test_ansible_upgrade import host, stranded
 from tests.service.service import Authority
 
 COREFILE = """apiVersion: v1
@@ -56,6 +57,23 @@ def nodes(debs: Debs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
         Authority(booted.nodes["one"].network.inside("node"), 53),
     ):
         yield booted
+
+
+@pytest.mark.parametrize("wrong", ["of another machine", "cut"])
+def test_a_package_that_is_refused(nodes: Fleet, debs: Debs, tmp_path: Path, wrong: str) -> None:
+    """As a whole, or before it is one: then there is none to take away, and the way back is none."""
+    one = nodes.nodes["one"]
+    before = host(one)
+    if wrong == "cut":
+        bad = tmp_path / "cut.deb"
+        bad.write_bytes(debs.first.read_bytes()[:10_000])
+    else:
+        bad = variant(debs.first, tmp_path, lambda tree: control(tree, "Architecture", "arm64"), "arm64")
+    play = nodes.play("rollout", nodedns_package_file=str(bad))
+    assert "one: Install the package: E: " in play.said
+    assert "; the node was put back to what it was without nodedns" in play.said
+    assert host(one) == before
+    assert not (one.path / "var/lib/nodedns-role").exists()
 
 
 def test_a_kubelet_that_will_not(nodes: Fleet, debs: Debs) -> None:
@@ -112,12 +130,17 @@ def test_the_command_line_of_kubelet(nodes: Fleet, debs: Debs) -> None:
     one.run("systemctl", "restart", "kubelet", check=True)
 
 
+def without_import(variables: dict[str, object]) -> dict[str, object]:
+    return variables | {"nodedns_import_file": ""}
+
+
 def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The config is the Corefile's with the variables laid over it; the manifest is applied once."""
     (tmp_path / "corefile.yaml").write_text(COREFILE)
     (tmp_path / "service.yaml").write_text("kind: Service\n")
     monkeypatch.setitem(os.environ, "KUBECTL_STATE", str(tmp_path))
     one = nodes.nodes["one"]
+    one.write("/var/lib/nodedns-role/package.deb", "no deb")  # of a run that was cut off
     variables = {
         "nodedns_package_file": str(debs.first),
         "nodedns_config": {"node": {"workers": 1}},
@@ -130,11 +153,15 @@ def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkey
     play = nodes.play("rollout", "--check", **variables)
     assert play.code == 0, play.said
     assert not (tmp_path / "applied").exists()
+    play = nodes.play("rollout", "--check", **without_import(variables))
+    assert play.code == 0, play.said
+    assert 'dns = "IP of kube-dns-upstream"' in play.said
     play = nodes.play("rollout", **variables)
     assert play.code == 0, play.said
     assert (tmp_path / "applied").read_text().strip() == "kind: Service"
     written = (one.path / "etc/nodedns/nodedns.toml").read_text()
     assert IMPORTED in written
+    assert '[metrics]\nlisten = "192.168.77.2:9253"\n' in written
     assert "success = { max_ttl = 77" in written
     assert answer(one, "pod", ADDRESS) != ""
     assert nodes.play("rollout", **variables).hosts == {"one": (0, 0)}
@@ -142,3 +169,42 @@ def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkey
     play = nodes.play("rollout", **variables | {"nodedns_import_strict": True})
     assert "not carried over" in play.said
     assert play.hosts == {"one": (0, 1)}
+
+    (tmp_path / "corefile.yaml").write_text(COREFILE.replace("cluster.local", "k8s.corp"))
+    play = nodes.play("rollout", **variables)
+    assert play.code == 0, play.said
+    assert "kubernetes.default.svc.k8s.corp" in play.said
+    assert "kubernetes.default.svc.cluster.local" not in play.said
+
+
+def test_an_address_that_pods_have(nodes: Fleet, debs: Debs) -> None:
+    """It stays in the config as long as kubelet gives it to pods, or a process has it."""
+    one = nodes.nodes["one"]
+    before = (one.path / "etc/nodedns/nodedns.toml").read_text()
+    variables = {"nodedns_package_file": str(debs.first), "nodedns_config": config(53, listen=["127.0.0.1"])}
+    play = nodes.play("rollout", **variables)
+    assert "node.listen: expected 169.254.20.10 in it, which nodedns has and /var/lib/kubelet/config.yaml" in play.said
+    assert play.hosts == {"one": (0, 1)}
+    with stranded(one):
+        play = nodes.play("rollout", nodedns_kubelet=False, **variables)
+    assert "the config stays: 1 processes have 169.254.20.10 in their" in play.said
+    assert play.hosts == {"one": (0, 1)}
+    assert (one.path / "etc/nodedns/nodedns.toml").read_text() == before
+
+
+def test_a_package_that_starts_it(nodes: Fleet, debs: Debs) -> None:
+    """One that was removed has left its config, with which its own script starts it again: the new one is in force at
+    the end all the same. One that is there by half is made whole by an upgrade."""
+    one = nodes.nodes["one"]
+    dpkg(one, "-r", "nodedns")
+    wanted = config(53, listen=[ADDRESS, "127.0.0.1:5399"])
+    play = nodes.play("rollout", nodedns_package_file=str(debs.first), nodedns_config=wanted)
+    assert play.code == 0, play.said
+    assert one.outside("node", "dig", "+short", "+tries=1", "-p", "5399", "@127.0.0.1", "n1.load.test").strip()
+
+    shutil.copy(debs.first, one.path / "root/first.deb")
+    dpkg(one, "--unpack", "/root/first.deb")
+    play = nodes.play("upgrade", nodedns_package_file=str(debs.first))
+    assert play.code == 0, play.said
+    assert one.run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "nodedns") == "installed"
+    assert answer(one, "pod", ADDRESS) != ""

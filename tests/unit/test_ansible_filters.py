@@ -113,6 +113,24 @@ def test_merge_is_that_of_drop_ins() -> None:
         toml.merge(base, {"zone": [{"forward": "10.0.0.1"}]})
 
 
+@pytest.mark.parametrize(
+    ("text", "listens"),
+    [
+        ("", ["169.254.20.10"]),
+        ("[node]\nlisten = []", []),
+        ("[node]\nlisten = '10.96.0.10'", ["10.96.0.10"]),
+        ("node.listen = ['10.0.0.1', '10.0.0.2:53', '10.0.0.3:5353']", ["10.0.0.1", "10.0.0.2"]),
+        ("node.listen = ['fd00::a', '[fd00::b]', '[fd00::c]:53', '[fd00::d]:54']", ["fd00::a", "fd00::b", "fd00::c"]),
+        ("node.listen = ['a name', 7]", []),
+        ("node = 7", []),
+        ("no TOML", []),
+    ],
+)
+def test_who_listens(text: str, listens: list[str]) -> None:
+    """Whom kubelet may name: an address at port 53."""
+    assert toml.listens(text) == listens
+
+
 NEW = ["169.254.20.10"]
 TWO = ["169.254.20.10", "fd00::a"]
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\n"

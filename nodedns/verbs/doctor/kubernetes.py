@@ -54,7 +54,7 @@ def cilium(scene: Scene) -> Iterator[Finding]:
     if mine:
         yield bad(
             f"cilium: pods' queries to {mine} are translated in eBPF and never reach us",
-            "listen on the link-local address alone and give it to pods, or use a CiliumLocalRedirectPolicy",
+            "listen on the link-local address alone and give it to pods",
         )
     else:
         yield well("cilium: it is here, and we listen on no Service IP")

@@ -6,6 +6,11 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+DEFAULT_LISTEN = ["169.254.20.10"]
+ADDRESS = re.compile(
+    r"(?:\[([^]]+)\]|([0-9]+(?:[.][0-9]+){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*))(?::([0-9]+))?"
+)
+"""An IP alone, IPv4:port or [IPv6]:port."""
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -99,8 +104,24 @@ def _zone_name(zone: Any) -> str:
     return str(zone["name"]).lower().rstrip(".") or "."
 
 
+def listens(text: str) -> list[str]:
+    """The addresses at which a nodedns with this config answers at port 53; none of a text that is no config."""
+    try:
+        node = tomllib.loads(text).get("node", {})
+    except tomllib.TOMLDecodeError:
+        return []
+    listen = node.get("listen", DEFAULT_LISTEN) if isinstance(node, dict) else []
+    found = [ADDRESS.fullmatch(str(at)) for at in (listen if isinstance(listen, list) else [listen])]
+    return [match[1] or match[2] for match in found if match and match[3] in (None, "53")]
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"nodedns_to_toml": to_toml, "nodedns_from_toml": tomllib.loads, "nodedns_merge": merge}
+        return {
+            "nodedns_to_toml": to_toml,
+            "nodedns_from_toml": tomllib.loads,
+            "nodedns_merge": merge,
+            "nodedns_listens": listens,
+        }
