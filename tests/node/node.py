@@ -207,10 +207,11 @@ class Node:
         """A process's pid out here."""
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
         for name in filter(str.isdigit, os.listdir("/proc")):
-            if _namespace(int(name)) == space:
-                status = Path(f"/proc/{name}/status").read_text()
-                if f"\nNSpid:\t{name}\t{pid}\n" in status:
-                    return int(name)
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has gone
+                if _namespace(int(name)) == space:
+                    status = Path(f"/proc/{name}/status").read_text()
+                    if f"\nNSpid:\t{name}\t{pid}\n" in status:
+                        return int(name)
         raise LookupError(pid)
 
     def warm(self) -> None:

@@ -1,8 +1,10 @@
 """The deb on a booted Debian 12 and 13: installed by apt, upgraded, downgraded, half-configured, removed and purged,
 most of it under load. Each drill begins and ends with a node that has the dependencies and not nodedns."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -184,7 +186,7 @@ def test_a_version_that_refuses_the_config(node: Node, debs: Debs, tmp_path: Pat
         assert "not restarted: mend what the lines above say" in dpkg(node, "-i", "/root/other.deb")
         before = {*node.workers(), node.monitor()}
         for pid in before:
-            node.run("kill", "-KILL", str(pid), check=True)
+            os.kill(node.outer(pid), signal.SIGKILL)
         node.await_(lambda: len({*node.workers(), node.monitor()} - before - {0}) == 3, "of three children")
     node.run("ip", "link", "del", "nodelocaldns", check=True)
     node.await_(lambda: ADDRESS in node.run("ip", "address", "show", "dev", "nodelocaldns"), "mended")
