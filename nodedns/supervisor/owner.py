@@ -21,17 +21,25 @@ _FILES = {
     (socket.AF_INET6, socket.SOCK_STREAM): "tcp6",
 }
 # include/net/tcp_states.h: LISTEN; UDP is CLOSE, or ESTABLISHED when it is connected, and then takes its peer's alone
-_BOUND = {socket.SOCK_DGRAM: {"01", "07"}, socket.SOCK_STREAM: {"0A"}}
-_CONNECTED = "01"
+_CONNECTED = 1
+_BOUND = {socket.SOCK_DGRAM: {7, _CONNECTED}, socket.SOCK_STREAM: {10}}
 
 _CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # alone, or beside version 1 (cgroups(7))
-# linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h: struct nlmsghdr, and the front of struct inet_diag_req_v2; a
-# dump of sockets that listen, UDP's being "closed" (include/net/tcp_states.h).
-_HEADER, _REQUEST = struct.Struct("=IHHII"), struct.Struct("=BBBBI48x")
-_SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP = 20, 0x301
+# linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h: struct nlmsghdr, and the front of struct inet_diag_req_v2 with
+# the port; struct inet_diag_msg: state, port, address, inode.
+_HEADER, _REQUEST, _MESSAGE = struct.Struct("=IHHII"), struct.Struct("=BBBBI2s46x"), struct.Struct("=xB2x4x16s44xI")
+_SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, _ERROR = 20, 0x301, 2
 _NETLINK_SOCK_DIAG, _DIAG_CGROUP_ID = 4, 21
-_LISTENING = 1 << 7 | 1 << 10
 _PROTOCOLS = {socket.SOCK_DGRAM: socket.IPPROTO_UDP, socket.SOCK_STREAM: socket.IPPROTO_TCP}
+
+
+class _Socket(NamedTuple):
+    """One that holds a port. `cgroup` is 0 where the kernel does not say."""
+
+    address: bytes
+    state: int
+    inode: int
+    cgroup: int
 
 
 class Owner(NamedTuple):
@@ -46,7 +54,7 @@ class Owner(NamedTuple):
 
 def owners(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[Owner]:
     """Who has a socket on `address` or on any address; nobody when it cannot be seen (not root)."""
-    return _held(_taking(family, kind, address, port))
+    return _held({one.inode for one in _taking(family, kind, address, port)})
 
 
 def named(name: str) -> Iterator[Owner]:
@@ -84,16 +92,18 @@ def _cgroups_of(pid: int) -> str:
 
 def sockets_at(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> list[int]:
     """Inodes of the sockets on this very address that take queries, in the kernel's order."""
-    exact = f"{_hex(family, address)}:{port:04X}"
-    return [inode for local, state, inode in _lines(family, kind) if local == exact and state != _CONNECTED]
+    exact = socket.inet_pton(family, address)
+    found = _sockets(family, kind, port)
+    return [one.inode for one in found if one.address == exact and one.state != _CONNECTED]
 
 
-def _taking(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> set[int]:
-    """Inodes of the sockets that a bind to this address meets."""
-    inodes = _inodes(family, kind, address, port)
+def _taking(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> Iterator[_Socket]:
+    """The sockets that a bind to this address meets."""
+    wanted = {family: {socket.inet_pton(family, address), bytes(4 if family == socket.AF_INET else 16)}}
     if family == socket.AF_INET:  # an IPv6 wildcard socket takes IPv4 as well
-        inodes |= _inodes(socket.AF_INET6, kind, f"::ffff:{address}", port)
-    return inodes
+        wanted[socket.AF_INET6] = {bytes(16), socket.inet_pton(socket.AF_INET6, f"::ffff:{address}")}
+    for version, addresses in wanted.items():
+        yield from (one for one in _sockets(version, kind, port) if one.address in addresses)
 
 
 def _held(inodes: set[int]) -> Iterator[Owner]:
@@ -114,56 +124,53 @@ def _target(link: str) -> str:
         return ""  # closed meanwhile, such as our own look into our own directory
 
 
-def _inodes(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> set[int]:
-    wildcard = "0" * (8 if family == socket.AF_INET else 32)
-    wanted = {f"{_hex(family, address)}:{port:04X}", f"{wildcard}:{port:04X}"}
-    return {inode for local, _state, inode in _lines(family, kind) if local in wanted}
-
-
-def _lines(family: socket.AddressFamily, kind: socket.SocketKind) -> Iterator[tuple[str, str, int]]:
-    """Local address, state and inode of each socket that holds its port, from "sl local remote state ... uid timeout
-    inode" (proc(5), /proc/net/tcp)."""
-    with contextlib.suppress(OSError), open(f"/proc/net/{_FILES[family, kind]}", encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words[3] in _BOUND[kind]:
-                yield words[1], words[3], int(words[9])
-
-
-def _hex(family: socket.AddressFamily, address: str) -> str:
-    """The address as /proc/net writes it: each 32-bit word in the machine's own order."""
-    packed = socket.inet_pton(family, address)
-    words = memoryview(packed).cast("I")
-    return "".join(f"{word:08X}" for word in words)
-
-
 def unit(family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int) -> str | None:
     """The unit or container with a socket on `address` or on any address; None where the kernel does not say."""
-    with contextlib.suppress(OSError):
-        wanted = {family: {socket.inet_pton(family, address), bytes(4 if family == socket.AF_INET else 16)}}
-        wanted.setdefault(socket.AF_INET6, {bytes(16)})  # an IPv6 wildcard socket takes IPv4 as well
-        for version, addresses in wanted.items():
-            for local, at, cgroup in _diagnosed(version, _PROTOCOLS[kind]):
-                if at == port and local in addresses and (name := _cgroup(cgroup)):
-                    return name
+    for one in _taking(family, kind, address, port):
+        if one.cgroup and (name := _cgroup(one.cgroup)):
+            return name
     return None
 
 
-def _diagnosed(family: socket.AddressFamily, protocol: int) -> Iterator[tuple[bytes, int, int]]:
-    """Address, port and cgroup of each socket that listens."""
+def _sockets(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> list[_Socket]:
+    """Those that hold `port`, in the kernel's order. /proc/net is the fallback of a kernel without udp_diag: it is
+    given out in pieces, and where other sockets come and go meanwhile, one may be missing or be told of twice."""
+    try:
+        return list(_diagnosed(family, kind, port))
+    except OSError:
+        return list(_listed(family, kind, port))
+
+
+def _diagnosed(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> Iterator[_Socket]:
+    """By sock_diag(7). OSError where the kernel cannot."""
+    states = sum(1 << state for state in _BOUND[kind])
+    request = _REQUEST.pack(family, _PROTOCOLS[kind], 0, 0, states, port.to_bytes(2))
     length = 4 if family == socket.AF_INET else 16
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as sock:
-        request = _REQUEST.pack(family, protocol, 0, 0, _LISTENING)
         sock.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
         while True:
             rest = memoryview(sock.recv(1 << 16))
             while rest:
-                size, kind, *_ = _HEADER.unpack_from(rest)
-                if kind != _SOCK_DIAG_BY_FAMILY:  # the end of the dump, or an error
-                    return
-                # struct inet_diag_msg: 4 octets, port, port of the peer, address, ...; 72 octets, then attributes.
+                size, what, *_ = _HEADER.unpack_from(rest)
                 message, rest = bytes(rest[_HEADER.size : size]), rest[size + 3 & ~3 :]
-                yield message[8 : 8 + length], int.from_bytes(message[4:6]), _attribute(message[72:], _DIAG_CGROUP_ID)
+                if what == _ERROR:
+                    raise OSError(-int.from_bytes(message[:4], sys.byteorder, signed=True), "sock_diag")
+                if what != _SOCK_DIAG_BY_FAMILY:  # the end of the dump
+                    return
+                state, address, inode = _MESSAGE.unpack_from(message)
+                cgroup = _attribute(message[_MESSAGE.size :], _DIAG_CGROUP_ID)
+                yield _Socket(address[:length], state, inode, cgroup)
+
+
+def _listed(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> Iterator[_Socket]:
+    """By "sl local remote state ... uid timeout inode" (proc(5), /proc/net/tcp): an address is written as its 32-bit
+    words in the machine's own order."""
+    with contextlib.suppress(OSError), open(f"/proc/net/{_FILES[family, kind]}", encoding="ascii") as file:
+        for words in map(str.split, file):
+            local, _, at = words[1].partition(":")
+            if at == f"{port:04X}" and int(words[3], 16) in _BOUND[kind]:
+                numbers = [int(local[n : n + 8], 16) for n in range(0, len(local), 8)]
+                yield _Socket(struct.pack(f"={len(numbers)}I", *numbers), int(words[3], 16), int(words[9]), 0)
 
 
 def _attribute(attributes: bytes, wanted: int) -> int:

@@ -55,15 +55,27 @@ def take(poller: Poller, run_dir: str) -> None:
 
 
 def _pack(fd: int, say_fd: int) -> int:
-    from zipfile import PyZipFile  # in the child alone: it would stay in the parent
+    from tempfile import TemporaryDirectory  # in the child alone: they would stay in the parent
 
     try:
-        with open(fd, "wb", closefd=False) as file, PyZipFile(file, "w") as archive:
-            archive.writepy(nodedns.__path__[0])
+        try:
+            _write(fd)
+        except OSError:  # what is not compiled yet cannot be put beside its source: then all of it goes elsewhere
+            with TemporaryDirectory() as sys.pycache_prefix:
+                _write(fd)
     except OSError as error:
         os.write(say_fd, f"{error.filename or 'no room'}: {error.strerror}".encode())
         return 1
     return 0
+
+
+def _write(fd: int) -> None:
+    from zipfile import PyZipFile  # as above
+
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "wb", closefd=False) as file, PyZipFile(file, "w") as archive:
+        archive.writepy(nodedns.__path__[0])
 
 
 def _import_from(fd: int) -> None:

@@ -1,6 +1,8 @@
 """supervisor.neighbour and beside-rules with real packets: a node-cache of sockets alone, on the same address."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,6 +11,8 @@ import pytest
 from nodedns.config import Endpoint
 from nodedns.host import link
 from nodedns.host.errors import ChangeError
+from nodedns.supervisor import owner
+from nodedns.supervisor.group import Group
 from nodedns.supervisor.neighbour import Neighbour
 from nodedns.supervisor.sockets import SlotSockets
 from tests.netns.conftest import say
@@ -186,3 +190,36 @@ def test_without_the_key_it_is_refused(at: Endpoint) -> None:
     link.remove("nodedns", print)
     with pytest.raises(ChangeError, match=r'on link nodelocaldns already; .* node\.beside = "node-cache"'):
         link.converge("nodedns", (at.address,), print)
+
+
+CHURN = """import socket, sys
+while True:
+    socks = [socket.socket(int(sys.argv[1]), socket.SOCK_DGRAM) for _ in range(20)]
+    for sock in socks:
+        sock.bind(("", 0))
+"""
+
+
+def test_the_row_is_whole(at: Endpoint, stack: ExitStack) -> None:
+    """While others come and go: /proc/net/udp, read in pieces, has one of a group missing then, again and again."""
+    ours, its = [bound(at, UDP, stack) for _ in range(20)], bound(at, UDP, stack)
+    for _ in range(200):  # enough to fill several pieces
+        stack.enter_context(socket.socket(its.family, UDP)).bind((at.address, 0))
+    group = Group(at, UDP, [sock.fileno() for sock in ours])
+    with subprocess.Popen([sys.executable, "-c", CHURN, str(int(its.family))]) as churn:
+        try:
+            rows = {tuple(group.row()) for _ in range(1_000)}
+        finally:
+            churn.kill()
+    assert rows == {(True,) * 20 + (False,)}
+
+
+def test_without_sock_diag(at: Endpoint, kind: socket.SocketKind, stack: ExitStack) -> None:
+    """/proc/net says the same, the cgroup excepted."""
+    bound(at, kind, stack)
+    if kind == UDP:
+        bound(at, kind, stack).connect((LOOPBACK[at], 9))
+    family = socket.AF_INET6 if ":" in at.address else socket.AF_INET
+    said = list(owner._diagnosed(family, kind, at.port))
+    assert [one._replace(cgroup=0) for one in said] == list(owner._listed(family, kind, at.port))
+    assert len(said) == (2 if kind == UDP else 1)

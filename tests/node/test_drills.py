@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.node.node import Node
+from tests.service.service import keeps_its_code
 
 RATE = 10_000
 
@@ -173,3 +174,9 @@ def test_an_address_of_another_link(node: Node) -> None:
     finally:
         node.run("ip", "link", "del", "kube-ipvs0")
     node.run("systemctl", "start", "nodedns", check=True)
+
+
+def test_it_keeps_its_code(node: Node) -> None:
+    """Also where what is not compiled yet cannot be compiled beside its source: the unit may not write there."""
+    assert not list((node.path / "usr/lib/python3/dist-packages/nodedns/worker").rglob("*.pyc"))
+    node.await_(lambda: keeps_its_code(node.path / f"proc/{node.main_pid()}/fd"), "sure of its code")
