@@ -54,7 +54,7 @@ class Action(Enum):
     PROBE = "probe"
     STEER = "steer"
     SAY_READY = "say ready"
-    FEEL_PULSE = "feel pulse"  # from now on hangs are looked for, and systemd's watchdog hears whether we answer
+    FEEL_PULSE = "feel pulse"  # our code is put by, hangs are looked for, and systemd's watchdog hears of us
     ANNOUNCE = "announce"  # for the person who started it
     KEEP_HUP = "keep hup"
     TAKE_HUP = "take hup"  # begin what was kept

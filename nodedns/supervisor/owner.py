@@ -26,9 +26,9 @@ _BOUND = {socket.SOCK_DGRAM: {7, _CONNECTED}, socket.SOCK_STREAM: {10}}
 
 _CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # alone, or beside version 1 (cgroups(7))
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h: struct nlmsghdr, and the front of struct inet_diag_req_v2 with
-# the port; struct inet_diag_msg: state, port, address, inode.
+# the port; struct inet_diag_msg: state, address, inode.
 _HEADER, _REQUEST, _MESSAGE = struct.Struct("=IHHII"), struct.Struct("=BBBBI2s46x"), struct.Struct("=xB2x4x16s44xI")
-_SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, _ERROR = 20, 0x301, 2
+_SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP = 20, 0x301
 _NETLINK_SOCK_DIAG, _DIAG_CGROUP_ID = 4, 21
 _PROTOCOLS = {socket.SOCK_DGRAM: socket.IPPROTO_UDP, socket.SOCK_STREAM: socket.IPPROTO_TCP}
 
@@ -153,9 +153,10 @@ def _diagnosed(family: socket.AddressFamily, kind: socket.SocketKind, port: int)
             while rest:
                 size, what, *_ = _HEADER.unpack_from(rest)
                 message, rest = bytes(rest[_HEADER.size : size]), rest[size + 3 & ~3 :]
-                if what == _ERROR:
-                    raise OSError(-int.from_bytes(message[:4], sys.byteorder, signed=True), "sock_diag")
-                if what != _SOCK_DIAG_BY_FAMILY:  # the end of the dump
+                if what != _SOCK_DIAG_BY_FAMILY:  # the end, or an error: both begin with a number of errno.h, negative
+                    code = int.from_bytes(message[:4], sys.byteorder, signed=True)
+                    if code < 0:
+                        raise OSError(-code, "sock_diag")
                     return
                 state, address, inode = _MESSAGE.unpack_from(message)
                 cgroup = _attribute(message[_MESSAGE.size :], _DIAG_CGROUP_ID)

@@ -3,7 +3,8 @@
 Children import what they need after the fork, and a package manager replaces the files while we run: minutes before it
 restarts us, or for good where the new version refuses the config and we serve on. A child of both versions would work
 by luck. So, once we serve, a child puts all of our code into a file that has no name any more, and from then on what is
-imported comes from there. Libraries do not: they are the distribution's, and keep their promises to each other.
+imported comes from there. Libraries do not: they have parts that no zip can hold. A distribution's keep their promises
+to each other; those of our rpm are replaced with us.
 """
 
 import os
@@ -45,11 +46,14 @@ def take(poller: Poller, run_dir: str) -> None:
         why = "" if death.clean else os.read(child.ready_fd, 4096).decode() or death.text
         for fd in (child.pidfd, child.ready_fd, child.go_fd):
             poller.close(fd)
+        try:
+            if not why:
+                _import_from(os.open(f"/proc/self/fd/{file_fd}", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            why = str(error)
+        os.close(file_fd)
         if why:
             refuse(why)
-        else:
-            _import_from(os.open(f"/proc/self/fd/{file_fd}", os.O_RDONLY | os.O_CLOEXEC))
-        os.close(file_fd)
 
     poller.watch(child.pidfd, look)
 
@@ -60,11 +64,11 @@ def _pack(fd: int, say_fd: int) -> int:
     try:
         try:
             _write(fd)
-        except OSError:  # what is not compiled yet cannot be put beside its source: then all of it goes elsewhere
+        except (OSError, ValueError):  # it cannot be compiled beside its source, or is older than a zip can say
             with TemporaryDirectory() as sys.pycache_prefix:
                 _write(fd)
-    except OSError as error:
-        os.write(say_fd, f"{error.filename or 'no room'}: {error.strerror}".encode())
+    except (OSError, ValueError) as error:
+        os.write(say_fd, str(error).encode()[:4096])
         return 1
     return 0
 

@@ -68,8 +68,8 @@ class Child:
 
 
 def fork(name: str, body: Body, keep: Iterable[int], go: bool) -> Child:
-    """Forks a child that runs `body` with standard input and output, its pipes and the descriptors `keep`, and nothing
-    else.
+    """Forks a child that runs `body` with standard input and output, its pipes, the descriptors `keep` and INHERITED,
+    and nothing else.
 
     `go`: it need not wait for Child.go(). OSError when the machine has no room for another process.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.debs import Debs, control, dpkg, variant
-from tests.node.fleet import KUBELET, KUBELET_CONFIG, Fleet, config, fleet, no_ansible
+from tests.node.fleet import KUBELET, KUBELET_CONFIG, UPSTREAM, Fleet, config, fleet, no_ansible
 from tests.node.node import ADDRESS, ROOT
 from tests.node.test_ansible import answer
 from tests.node.test_ansible_upgrade import host, stranded
@@ -193,10 +193,17 @@ def test_an_address_that_pods_have(nodes: Fleet, debs: Debs) -> None:
 
 
 def test_a_package_that_starts_it(nodes: Fleet, debs: Debs) -> None:
-    """One that was removed has left its config, with which its own script starts it again: the new one is in force at
-    the end all the same. One that is there by half is made whole by an upgrade."""
+    """One that was removed has left its config. A rollout that fails leaves that, too; in one that does not, the
+    package's own script starts it with that, and the new one is in force at the end all the same. One that is there by
+    half is made whole by an upgrade."""
     one = nodes.nodes["one"]
     dpkg(one, "-r", "nodedns")
+    left = (one.path / "etc/nodedns/nodedns.toml").read_text()
+    play = nodes.play("rollout", nodedns_package_file=str(debs.first), nodedns_config=config(UPSTREAM + 1))
+    assert "one: Ask from the node: SERVFAIL" in play.said
+    assert "; the node was put back to what it was without nodedns" in play.said
+    assert (one.path / "etc/nodedns/nodedns.toml").read_text() == left
+    assert not (one.path / "usr/bin/nodedns").exists()
     wanted = config(53, listen=[ADDRESS, "127.0.0.1:5399"])
     play = nodes.play("rollout", nodedns_package_file=str(debs.first), nodedns_config=wanted)
     assert play.code == 0, play.said

@@ -83,7 +83,7 @@ BAD = {
     make_refusing: (
         "one: Ask the package whether it takes the config it has found: "
         "nodedns: /etc/nodedns/nodedns.toml: node.workers: expected",
-        CLIENTS,  # nobody notices: what runs is not restarted
+        CLIENTS,  # nobody notices: what runs is restarted by the way back alone
     ),
 }
 
