@@ -14,7 +14,7 @@ from nodedns.config_values import ConfigMapError
 from nodedns.core import slots
 from nodedns.core.service import Action, Event, Service, State
 from nodedns.journal import log
-from nodedns.supervisor import memory, snapshot, systemd
+from nodedns.supervisor import memory, systemd
 from nodedns.supervisor.errors import HostError
 from nodedns.supervisor.fdstore import Store
 from nodedns.supervisor.health import Health
@@ -26,6 +26,7 @@ from nodedns.supervisor.opening import open_all
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.probe import Probe
 from nodedns.supervisor.reload import Outcome, Steps, reload
+from nodedns.supervisor.snapshot import Snapshot
 from nodedns.supervisor.spawn import SIGNALS, run_worker
 from nodedns.supervisor.status import Status
 from nodedns.supervisor.tally import Tally
@@ -100,7 +101,7 @@ class Supervisor:
         self.vitals = Vitals(opened.shared.counters, self.workers, self.children)
         self.steps: Steps | None = None
         self.outcome = Outcome(None)
-        self.files = NamedFiles(config)
+        self.files, self.snapshot = NamedFiles(config), Snapshot(self.poller, config.node.run_dir)
         self.hup_kept, self.code = False, 0
 
     def run(self) -> int:
@@ -192,6 +193,7 @@ class Supervisor:
         if self.probe:
             self.probe.close()
         self.probe = None
+        self.snapshot.end()
         self.health.close()
         for child in self.children:
             child.fire(slots.Event.STOP)
@@ -213,7 +215,7 @@ class Supervisor:
 
     def _feel_pulse(self) -> None:
         self.health.start(self.config.node.listen)
-        snapshot.take(self.poller, self.config.node.run_dir)
+        self.snapshot.take()
 
     def _keep_hup(self) -> None:
         self.hup_kept = True

@@ -43,6 +43,7 @@ class Machine:
         self._config, self.plan = config, plan(config, self._fallback)
         self._running: task.Task | None = None
         self._waiting: tuple[str, task.Done] | None = None
+        self._then: Callable[[], None] | None = None
         self._sign: SignOfLife | None = None
         self._ears: Ears | None = None
         self.repair = Repair(SLOW, float("inf"))
@@ -243,7 +244,7 @@ class Machine:
         if self._neighbour:
             self._neighbour.turn(taking=False)
         if self._keeps() or not self.plan.steered:
-            self._released([], "")
+            self._when_idle(lambda: self._released([], ""))
         else:
             self._begin("let_go" if self._open() else "unsteer", self._released)
 
@@ -251,6 +252,13 @@ class Machine:
         if problem:
             log("repair_failed", problem)
         self._fire(Event.RELEASED)
+
+    def _when_idle(self, then: Callable[[], None]) -> None:
+        """Once no change is under way: systemd kills whom we leave behind, in the midst of it."""
+        if self._running:
+            self._then = then
+        else:
+            then()
 
     def _begin(self, verb: str, done: task.Done) -> None:
         """One at a time: two would undo each other."""
@@ -264,6 +272,9 @@ class Machine:
             if self._waiting and not self._running:
                 following, self._waiting = self._waiting, None
                 self._begin(*following)
+            if self._then and not self._running:
+                then, self._then = self._then, None
+                then()
 
         try:
             self._running = task.start(self._poller, verb, self.plan, self.alive, over)

@@ -8,6 +8,8 @@ to each other; those of our rpm are replaced with us.
 """
 
 import os
+import select
+import signal
 import sys
 
 import nodedns
@@ -16,46 +18,62 @@ from nodedns.supervisor import spawn
 from nodedns.supervisor.poller import Poller
 
 
-def take(poller: Poller, run_dir: str) -> None:
-    """Begins to make it, a zip (zipimport). What keeps it from being made is logged: code then comes from where it is
-    installed, as it does until it is made."""
-    path = f"{run_dir}/code"
+class Snapshot:
+    """A zip (zipimport). Where it cannot be made, which is logged, and until it is, code comes from where it is
+    installed."""
 
-    def refuse(why: str) -> None:
-        log("file_error", f"{path}: {why}; until the next start, an upgrade changes what runs", file="code")
+    def __init__(self, poller: Poller, run_dir: str) -> None:
+        self._poller, self._path = poller, f"{run_dir}/code"
+        self._child: spawn.Child | None = None
+        self._file_fd = -1
 
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        file_fd = os.open(path, flags, 0o600)
-    except OSError as error:
-        refuse(str(error.strerror))
-        return
-    try:
-        os.unlink(path)
-        os.fchmod(file_fd, 0o444)  # workers are another user, and open it anew
-        child = spawn.fork("snapshot", lambda say_fd, _: _pack(file_fd, say_fd), (file_fd,), go=True)
-    except OSError as error:
-        os.close(file_fd)
-        refuse(str(error.strerror))
-        return
-
-    def look() -> None:
-        death = child.reap()
-        if death is None:
+    def take(self) -> None:
+        """Begins to make it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._file_fd = fd = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            self._refuse(str(error.strerror))
             return
-        why = "" if death.clean else os.read(child.ready_fd, 4096).decode() or death.text
-        for fd in (child.pidfd, child.ready_fd, child.go_fd):
-            poller.close(fd)
+        try:
+            os.unlink(self._path)
+            os.fchmod(fd, 0o444)  # workers are another user, and open it anew
+            self._child = spawn.fork("snapshot", lambda say_fd, _: _pack(fd, say_fd), (fd,), go=True)
+        except OSError as error:
+            os.close(fd)
+            self._refuse(str(error.strerror))
+            return
+        self._poller.watch(self._child.pidfd, self._look)
+
+    def _look(self) -> None:
+        death = self._child.reap() if self._child else None
+        if self._child is None or death is None:
+            return
+        why = "" if death.clean else os.read(self._child.ready_fd, 4096).decode() or death.text
         try:
             if not why:
-                _import_from(os.open(f"/proc/self/fd/{file_fd}", os.O_RDONLY | os.O_CLOEXEC))
+                _import_from(os.open(f"/proc/self/fd/{self._file_fd}", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             why = str(error)
-        os.close(file_fd)
+        self._close(self._child)
         if why:
-            refuse(why)
+            self._refuse(why)
 
-    poller.watch(child.pidfd, look)
+    def end(self) -> None:
+        """Who stops needs none: whoever still makes it is ended."""
+        if child := self._child:
+            child.send(signal.SIGKILL)
+            while child.reap() is None:
+                select.select([child.pidfd], [], [])
+            self._close(child)
+
+    def _close(self, child: spawn.Child) -> None:
+        for fd in (child.pidfd, child.ready_fd, child.go_fd, self._file_fd):
+            self._poller.close(fd)
+        self._child = None
+
+    def _refuse(self, why: str) -> None:
+        log("file_error", f"{self._path}: {why}; until the next start, an upgrade changes what runs", file="code")
 
 
 def _pack(fd: int, say_fd: int) -> int:

@@ -1,5 +1,6 @@
 """A snapshot of our code that cannot be made; what one is for stands in tests/service/test_drills.py."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 import nodedns
 import nodedns.core
-from nodedns.supervisor import snapshot, spawn
+from nodedns.supervisor import spawn
 from nodedns.supervisor.poller import Poller
+from nodedns.supervisor.snapshot import Snapshot
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ def test_code_that_cannot_be_packed(
     core = list(sys.modules["nodedns.core"].__path__)
     monkeypatch.setattr(nodedns, "__path__", [str(next(tmp_path.glob("nodedns.txt"), package))])
     poller = Poller()
-    snapshot.take(poller, str(run_dir))
+    Snapshot(poller, str(run_dir)).take()
     poller.wait(10)
     said = capfd.readouterr().err
     assert f"{run_dir}/code: " in said
@@ -47,5 +49,19 @@ def test_code_that_cannot_be_packed(
 
 def test_nowhere_to_put_it(capfd: pytest.CaptureFixture[str]) -> None:
     """A directory that has gone."""
-    snapshot.take(Poller(), "/nonexistent")
+    Snapshot(Poller(), "/nonexistent").take()
     assert "/nonexistent/code: No such file or directory; until the next start" in capfd.readouterr().err
+
+
+def test_who_stops_needs_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nobody is left who makes one, and nothing is said."""
+    before = len(os.listdir("/proc/self/fd"))
+    snapshot = Snapshot(Poller(), str(tmp_path))
+    snapshot.take()
+    snapshot.end()
+    snapshot.end()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert capfd.readouterr().err == ""
+    assert not spawn.INHERITED
