@@ -130,10 +130,6 @@ def test_the_command_line_of_kubelet(nodes: Fleet, debs: Debs) -> None:
     one.run("systemctl", "restart", "kubelet", check=True)
 
 
-def without_import(variables: dict[str, object]) -> dict[str, object]:
-    return variables | {"nodedns_import_file": ""}
-
-
 def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The config is the Corefile's with the variables laid over it; the manifest is applied once."""
     (tmp_path / "corefile.yaml").write_text(COREFILE)
@@ -153,7 +149,7 @@ def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkey
     play = nodes.play("rollout", "--check", **variables)
     assert play.code == 0, play.said
     assert not (tmp_path / "applied").exists()
-    play = nodes.play("rollout", "--check", **without_import(variables))
+    play = nodes.play("rollout", "--check", **variables | {"nodedns_import_file": ""})
     assert play.code == 0, play.said
     assert "IP of kube-dns-upstream" in play.said
     play = nodes.play("rollout", **variables)
