@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from zlib import crc32
 
-from tests.ports import free_port
+from tests.ports import free_port, with_room
 
 TTL = 600
 ENDPOINTS = b"\x12kube-dns-endpoints"
@@ -58,8 +58,7 @@ class Authority:
     """The server's state."""
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self.udp = with_room(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         # free_port: a port the kernel picks for UDP may be a TCP client's of another test.
         self.udp.bind((address, port or free_port()))
         self.tcp = socket.socket()

@@ -15,6 +15,7 @@ import sys
 import time
 
 from nodedns import native
+from tests.ports import with_room
 from tests.service.authority import TTL, record
 
 SOCKETS = 16  # source ports: enough that SO_REUSEPORT gives every worker some
@@ -61,11 +62,7 @@ class Load:
 
     def open(self, address: str, port: int) -> socket.socket:
         """A connected socket with room for every answer of a second."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
-        except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        sock = with_room(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
         sock.connect((address, port))
         return sock
 

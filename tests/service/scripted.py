@@ -9,7 +9,7 @@ from typing import Self
 
 import dnslib
 
-from tests.ports import free_port
+from tests.ports import free_port, with_room
 
 Handler = Callable[["Asked"], "list[bytes]"]
 
@@ -83,7 +83,7 @@ class Scripted:
         self.asked: list[Asked] = []
         self.connections: list[socket.socket] = []
         self.port = free_port()
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp = with_room(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.udp.bind((address, self.port))
         self.tcp = socket.socket()
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

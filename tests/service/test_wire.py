@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import with_room
 from tests.service.scripted import Scripted
 from tests.service.service import Service
 
@@ -157,7 +158,7 @@ def test_random_octets(service: Service) -> None:
     """Random packets, and good ones with random octets changed: what comes back answers something that was sent."""
     chance = random.Random(2308)
     good = [query(A), query(A, counts=(1, 0, 0, 1), tail=OPT), query(b"\4many\4test\0")]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with with_room(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
         sock.connect(("127.0.0.1", service.port))
         sock.settimeout(5)
         for n in range(RANDOM_PACKETS):
