@@ -6,8 +6,10 @@ others.
 """
 
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -24,6 +26,17 @@ _ADVICE = {
     "kube-ipvs0": "kube-proxy in IPVS mode holds it: listen on the link-local address alone",
     NODE_CACHE_LINK: 'to take over from a NodeLocal DNSCache, set node.beside = "node-cache" (docs/migrate.md)',
 }
+
+
+@contextmanager
+def _netlink(name: str) -> Iterator[Any]:
+    """A socket to the kernel; what it refuses is said of the link. Others may take a link away under our hands."""
+    try:
+        with IPRoute() as ip:
+            yield ip
+    except NetlinkError as error:
+        advice = "CAP_NET_ADMIN is needed" if error.code == errno.EPERM else "look at ip link"
+        raise ChangeError(f"node.interface: link {name}: {os.strerror(error.code)}; {advice}") from error
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -45,10 +58,9 @@ def _create(ip: Any, name: str, log: Log) -> Any:
         try:
             ip.link("add", ifname=name, kind=kind)
         except NetlinkError as error:
-            if error.code == errno.EOPNOTSUPP:
-                continue
-            advice = "CAP_NET_ADMIN is needed" if error.code == errno.EPERM else "look at ip link"
-            raise ChangeError(f"node.interface: link {name} could not be added: {error}; {advice}") from error
+            if error.code != errno.EOPNOTSUPP:
+                raise
+            continue
         ip.link("set", index=ip.link_lookup(ifname=name)[0], ifalias=ALIAS)
         log(f"added link {name} ({kind})")
         return _find(ip, name)
@@ -92,7 +104,7 @@ def converge(name: str, addresses: Sequence[str], log: Log, beside: bool = False
 
     An address that another link has is refused, except node-cache's while we are `beside` it.
     """
-    with IPRoute() as ip:
+    with _netlink(name) as ip:
         link = _find(ip, name)
         made = link is None
         if link is not None and _kind(link) not in KINDS:
@@ -105,7 +117,8 @@ def converge(name: str, addresses: Sequence[str], log: Log, beside: bool = False
             _converge(ip, link, addresses, beside, log)
         except BaseException:
             if made:
-                ip.link("del", index=link["index"])
+                with suppress(NetlinkError):  # somebody else was faster
+                    ip.link("del", index=link["index"])
                 log(f"removed link {name} again")
             raise
 
@@ -127,7 +140,7 @@ def _converge(ip: Any, link: Any, addresses: Sequence[str], beside: bool, log: L
 
 def remove(name: str, log: Log) -> None:
     """Takes the link away if it is ours; nothing to do is fine."""
-    with IPRoute() as ip:
+    with _netlink(name) as ip:
         link = _find(ip, name)
         if link is not None and _ours(link):
             _delete(ip, link, log)
@@ -135,21 +148,21 @@ def remove(name: str, log: Log) -> None:
 
 def remove_all(log: Log) -> None:
     """Takes every link of ours away, whatever its name."""
-    with IPRoute() as ip:
+    with _netlink("of nodedns") as ip:
         for link in filter(_ours, ip.get_links()):
             _delete(ip, link, log)
 
 
 def addresses_of(name: str) -> set[str]:
     """What a link of that name carries; nothing when there is none."""
-    with IPRoute() as ip:
+    with _netlink(name) as ip:
         link = _find(ip, name)
         return set(_addresses(ip, link["index"])) if link else set()
 
 
 def remove_of_others(name: str, log: Log) -> None:
     """Takes a link away that is not ours, if it is of a kind that carries addresses and nothing else."""
-    with IPRoute() as ip:
+    with _netlink(name) as ip:
         link = _find(ip, name)
         if link is not None and _kind(link) in KINDS and not _ours(link):
             _delete(ip, link, log)

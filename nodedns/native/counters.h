@@ -83,7 +83,7 @@
     X(error_iptables, "changes of the rules that failed")                                              \
     X(error_iptables_lock, "changes of the rules that did not get the lock")                           \
     X(error_interface_add, "changes of the link that failed")                                          \
-    X(error_interface_check, "looks at the link that failed")                                          \
+    X(error_interface_check, "addresses that were not on the link alone")                              \
     X(error_configmap, "looks at the ConfigMap that failed")                                           \
     X(querylog_lines, "lines of the query log")                                                        \
     X(querylog_dropped, "answers that should be in it: over `log.rate`, or the reader too slow")       \

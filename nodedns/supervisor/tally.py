@@ -7,7 +7,13 @@ from collections import Counter
 
 from nodedns import native
 
-_LOCK, _LINK = "xtables lock", ("link ", "address ")
+# The first whose words are in the text.
+_PROBLEMS = (
+    ("xtables lock", "error_iptables_lock"),
+    ("node.interface: ", "error_interface_add"),
+    ("node.listen: ", "error_interface_check"),
+    ("", "error_iptables"),
+)
 
 
 class Tally:
@@ -33,7 +39,4 @@ class Tally:
 
     def problem(self, text: str) -> None:
         """A change of the machine that failed, as node-cache's `errortype` tells them apart."""
-        if _LOCK in text:
-            self.add("error_iptables_lock")
-        else:
-            self.add("error_interface_add" if any(word in text for word in _LINK) else "error_iptables")
+        self.add(next(name for words, name in _PROBLEMS if words in text))

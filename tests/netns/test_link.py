@@ -66,6 +66,19 @@ def test_refused(there: str, message: str) -> None:
     assert host() == before
 
 
+def test_taken_away_under_our_hands() -> None:
+    """What the kernel says then is an error of ours, with the link's name; nothing is left."""
+
+    def log(line: str) -> None:
+        if line.startswith("set link"):
+            say("ip", "link", "del", LINK)
+
+    before = host()
+    with pytest.raises(ChangeError, match=f"node.interface: link {LINK}: No such device; look at ip link"):
+        link.converge(LINK, ALL, log)
+    assert host() == before
+
+
 def test_no_way_there() -> None:
     """Without link and default route, our own question has no answer; that is not the end of who asks."""
     probe = Probe(Poller(), [V4], now=0.0)

@@ -27,6 +27,15 @@ def table(config_file: Path) -> native.Table:
 
 
 @pytest.fixture
+def counters(tmp_path: Path) -> native.Memory:
+    """Those of one slot, all zero."""
+    size = native.counters_size(1)
+    with (tmp_path / "counters").open("wb+") as file:
+        file.truncate(size)
+        return native.map_file(file.fileno(), size, True)
+
+
+@pytest.fixture
 def lock(config_file: Path) -> Iterator[None]:
     with held_lock(config_file):
         yield

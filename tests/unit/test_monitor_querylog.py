@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +13,6 @@ from nodedns.monitor.querylog import QueryLog
 from tests.unit.test_core_querylog import ONE
 
 LONGEST = ONE._replace(name=(b"\x3f" + b"\xff" * 63) * 3 + b"\x3d" + b"\xff" * 61 + b"\0", weight=64)
-
-
-@pytest.fixture
-def counters(tmp_path: Path) -> native.Memory:
-    size = native.counters_size(1)
-    with (tmp_path / "counters").open("wb+") as file:
-        file.truncate(size)
-        return native.map_file(file.fileno(), size, True)
 
 
 @contextmanager
