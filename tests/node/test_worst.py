@@ -73,13 +73,20 @@ def test_a_rival_on_every_address(node: Node) -> None:
 
 
 @contextmanager
-def lock_held(node: Node) -> Iterator[None]:
-    """Somebody holds the xtables lock for ten seconds; through when they are."""
-    holder = subprocess.Popen(
-        ["nsenter", "-t", str(node.pid), "-a", "flock", "/run/xtables.lock", "sh", "-c", "echo held; exec sleep 10"],
-        stdout=subprocess.PIPE,
-    )
-    with holder:
+def lock_held(node: Node, until: str) -> Iterator[None]:
+    """Somebody holds the xtables lock until a command ends; "cat" does with the block. Through when it has ended."""
+    inside = [
+        "nsenter",
+        "-t",
+        str(node.pid),
+        "-a",
+        "flock",
+        "/run/xtables.lock",
+        "sh",
+        "-c",
+        f"echo held; exec {until}",
+    ]
+    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         yield
@@ -92,7 +99,7 @@ def test_the_xtables_lock_is_held(node: Node) -> None:
     with node.load(500, "pod", SERVICE_IP) as load:
         for verb in ("start", "stop"):
             began = time.monotonic()
-            with lock_held(node):
+            with lock_held(node, "sleep 10"):
                 node.run("systemctl", verb, "nodedns", check=True)
             print(f"{verb} took {time.monotonic() - began:.1f} s")
             rules = node.run("iptables-legacy-save")
@@ -100,6 +107,31 @@ def test_the_xtables_lock_is_held(node: Node) -> None:
         verdict = load.verdict()
     assert verdict["lost"] == verdict["wrong"] == 0
     assert "NODEDNS" not in node.run("iptables-legacy-save")
+
+
+def test_a_restart_during_a_repair(node: Node) -> None:
+    """The repair waits for the lock: the stop waits for it, systemd finds nobody to kill, and nothing is lost."""
+    node.configure(node.authority.port, extra=LEGACY)
+    node.run("systemctl", "restart", "nodedns", check=True)
+    node.await_(lambda: "NODEDNS-INPUT" in node.run("iptables-legacy-save"), "ours written")
+    old, before, wanted = node.main_pid(), kills(node), node.run("iptables-legacy-save").count("NODEDNS")
+    with node.load(500, "pod", SERVICE_IP) as load:
+        node.run("iptables-legacy", "-F", "NODEDNS-INPUT", check=True)
+        with lock_held(node, "cat"):
+            node.await_(lambda: node.run("pgrep", "-f", "^iptables-legacy"), "being put right")
+            node.run("systemctl", "restart", "--no-block", "nodedns", check=True)
+            node.await_(lambda: node.run("systemctl", "is-active", "nodedns") == "deactivating", "stopping")
+            assert node.run("pgrep", "-f", "^iptables-legacy")
+        node.await_(lambda: node.main_pid() not in (0, old) and node.active(), "restarted")
+        node.await_(lambda: node.run("iptables-legacy-save").count("NODEDNS") == wanted, "put right")
+        verdict = load.verdict()
+    assert verdict["lost"] == verdict["wrong"] == 0
+    assert kills(node) == before
+
+
+def kills(node: Node) -> int:
+    """How often systemd has killed what a stop left behind."""
+    return node.run("journalctl", "-u", "nodedns", "--no-pager").count("Killing process")
 
 
 @pytest.mark.parametrize("backend", ["iptables-legacy", "iptables-nft"])
