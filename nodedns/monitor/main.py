@@ -17,7 +17,7 @@ from nodedns.config import Config, Endpoint
 from nodedns.core.plan import ENDPOINTS
 from nodedns.monitor import samples
 from nodedns.monitor.pages import Pages
-from nodedns.monitor.resolver import NoAnswer, NotThere, ask
+from nodedns.monitor.resolver import NoAnswer, NotThere, SaysNo, ask
 from nodedns.monitor.upstreams import Upstreams
 from nodedns.monitor.web import Web
 from nodedns.worker.job import MonitorJob
@@ -148,7 +148,7 @@ async def _probe(at: Endpoint, tcp: bool) -> str:
     source = "::1" if ":" in at.address else "127.0.0.1"
     try:
         await ask(NAME, "A", at, tcp=tcp, source=source, seconds=PATIENCE)
-    except NotThere:
+    except (NotThere, SaysNo):
         return ""
     except NoAnswer as error:
         return f"{at} over {'TCP' if tcp else 'UDP'}: {error}"
@@ -156,7 +156,8 @@ async def _probe(at: Endpoint, tcp: bool) -> str:
 
 
 async def endpoints(config: Config) -> tuple[Endpoint, ...] | None:
-    """What the headless Service names, IPv4 and IPv6; () when there is none; None when nobody can tell."""
+    """What the headless Service names, IPv4 and IPv6; () when there is none; None when nobody can tell: a server in
+    trouble says SERVFAIL, and that is when what is known is needed."""
     zone = next(zone for zone in config.zones if zone.name == config.domain)
     name = f"{ENDPOINTS}.{config.domain}"
     for server in (at for at in zone.forward if not at.tls and not at.is_name):
@@ -168,7 +169,7 @@ async def endpoints(config: Config) -> tuple[Endpoint, ...] | None:
                         name, kind, server, tcp=zone.transport == "tcp", source="", seconds=PATIENCE * 4
                     )
                     found += [Endpoint(address, DNS_PORT) for address in map(_address, records) if address]
-        except NoAnswer:
+        except (NoAnswer, SaysNo):
             continue
         return tuple(found)
     return None

@@ -14,8 +14,9 @@ from aiodns.error import DNSError
 from nodedns.config import Endpoint
 
 _USEVC = 0x1  # ARES_FLAG_USEVC: TCP alone
-# ARES_ENODATA, EFORMERR, ESERVFAIL, ENOTFOUND, ENOTIMP, EREFUSED (ares.h): a server that says no is one that answers.
-_ANSWERED = frozenset({1, 2, 3, 4, 5, 6})
+# ares.h
+_NOT_THERE = frozenset({1, 4})  # ARES_ENODATA, ENOTFOUND
+_SAYS_NO = frozenset({2, 3, 5, 6})  # EFORMERR, ESERVFAIL, ENOTIMP, EREFUSED
 
 
 class NoAnswer(Exception):
@@ -23,13 +24,17 @@ class NoAnswer(Exception):
 
 
 class NotThere(Exception):
-    """There is an answer, and it has no such records."""
+    """There is an answer: there are no such records."""
+
+
+class SaysNo(Exception):
+    """There is an answer, and it says nothing of the records: SERVFAIL, REFUSED and their like."""
 
 
 async def ask(name: str, kind: str, server: Endpoint, *, tcp: bool, source: str, seconds: float) -> Sequence[Any]:
     """The records of a name, from one server, from the address `source` ("" for the kernel's choice).
 
-    NotThere when it says that there are none, NoAnswer when it says nothing in time.
+    NotThere when it says that there are none, SaysNo when it cannot tell, NoAnswer when it says nothing in time.
     """
     options: dict[str, Any] = {"local_ip": source} if source else {}
     resolver = aiodns.DNSResolver(
@@ -50,8 +55,10 @@ async def ask(name: str, kind: str, server: Endpoint, *, tcp: bool, source: str,
             return list(found)
     except DNSError as error:
         code, text = error.args[:2]
-        if code in _ANSWERED:
+        if code in _NOT_THERE:
             raise NotThere(text) from error
+        if code in _SAYS_NO:
+            raise SaysNo(text) from error
         raise NoAnswer(text) from error
     except TimeoutError as error:
         raise NoAnswer(f"nothing for {seconds} s") from error
