@@ -1,13 +1,18 @@
 """host.netfilter.firewall and detect: whose rules drop, and ours above them."""
 
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
+from nodedns.config import parse
 from nodedns.core.plan import Plan
 from nodedns.host.errors import ChangeError
 from nodedns.host.netfilter import firewall, iptables
 from nodedns.host.netfilter.detect import detect
+from nodedns.verbs.doctor import network
+from nodedns.verbs.doctor.scene import Scene
 from tests.netns.conftest import host, say
 from tests.netns.scenes import OTHERS, PLANS, V4, plan
 
@@ -71,6 +76,18 @@ def test_detect(written: list[tuple[str, str]], backend: str) -> None:
     before = host()
     assert detect()[0] == backend
     assert host() == before
+
+
+def test_legacy_tables_and_no_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container has brought its own iptables: whether it drops what comes to us cannot be seen, and that is said."""
+    say("iptables-legacy-restore", text=DROP)
+    (tmp_path / "nft").symlink_to(shutil.which("nft") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (finding,) = network.commands(
+        Scene(parse('[cluster]\ndns = "10.96.0.10"\n[[zone]]\nname = "."\nforward = ["192.0.2.1"]\n'), "/nonexistent")
+    )
+    assert finding.level == "note"
+    assert finding.advice.startswith("install iptables")
 
 
 @pytest.mark.parametrize("backend", iptables.BACKENDS)

@@ -7,7 +7,7 @@ from nodedns.core.plan import plan
 from nodedns.host.commands import output, there
 from nodedns.host.errors import ChangeError
 from nodedns.host.netfilter import iptables, steering
-from nodedns.host.netfilter.detect import detect
+from nodedns.host.netfilter.detect import detect, legacy_tables
 from nodedns.verbs.doctor.scene import Finding, Scene, bad, note, well
 
 _DROP_INS = {
@@ -28,6 +28,11 @@ def commands(scene: Scene) -> Iterator[Finding]:
     backend, why = detect() if wanted == "auto" else (wanted, "the config says so")
     if backend in iptables.BACKENDS and not iptables.installed(backend):
         yield bad(f"netfilter: no command of {backend}", 'install iptables, or set node.netfilter = "auto"')
+    elif not there("iptables") and "filter" in legacy_tables("ip") + legacy_tables("ip6"):
+        yield note(
+            "netfilter: the kernel has legacy tables of iptables, and there is no command to look into them",
+            "install iptables: where a rule in them drops, pods do not reach us and the self-probe does",
+        )
     else:
         yield well(f"netfilter: {backend}, because {why}")
 
