@@ -16,7 +16,7 @@ _TYPES = len(native.TYPE_NAMES)
 _REPLIES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "OTHER")
 RCODES = (*_REPLIES[:6], "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE",
           *(f"RCODE{number}" for number in range(11, 16)), "BADVERS")  # fmt: skip
-"""As CoreDNS writes them (miekg/dns), by number; the last one is what we count as number 16."""
+"""As CoreDNS writes them (miekg/dns), by number; 16, which it calls BADSIG, is always BADVERS here."""
 NS = 1e9
 DOWN = 2
 """From this state on an upstream is not asked (native/counters.h)."""
