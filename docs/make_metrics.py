@@ -19,7 +19,7 @@ from nodedns.worker.job import MonitorJob, Shared
 PAGE = Path(__file__).parent / "metrics.md"
 WRITTEN = {("", ""): "all", ("1.6", "1.6"): "to 1.6", ("1.6", "1.7"): "to 1.10", ("1.7", ""): "from 1.7",
            ("1.7", "1.7"): "1.7 to 1.10", ("1.11", ""): "from 1.11"}  # fmt: skip
-CONFIG = '[cluster]\ndns = "10.96.0.10"\n[[zone]]\nname = "."\nforward = "192.0.2.1"\n'
+CONFIG = '[cluster]\ndns = "10.96.0.10"\nconfig_map = "/etc/kube-dns"\n[[zone]]\nname = "."\nforward = "192.0.2.1"\n'
 HEADER = 4096  # COUNTERS_HEADER
 
 

@@ -45,6 +45,7 @@ EVENTS = {
     "reload_refused": Kind(ERROR, "the old config stays, and why, a line each"),
     "probe_failed": Kind(WARNING, "the monitor asked an address of ours and got no answer"),
     "probe_well": Kind(NOTICE, "all of them answer again"),
+    "fallback_missing": Kind(WARNING, "there is no server that queries could go to while nodedns is down"),
     "fail_open": Kind(WARNING, "an address does not answer: queries go to the fallback after `fail_open_after`"),
     "fail_open_over": Kind(NOTICE, "all answer again: queries come to us"),
     "sign_refused": Kind(WARNING, "the kernel did not take the sign of life: the rules are looked after"),

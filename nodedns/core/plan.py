@@ -75,4 +75,9 @@ def stays_open(config: Config, wanted: Plan) -> bool:
     open_families = [part for part in served if part.steered and part.fallback]
     if config.node.on_stop == "failopen":
         return bool(open_families)
-    return any(at.address.startswith("169.254.") for part in open_families for at in part.steered)
+    return any(map(only_ours, open_families))
+
+
+def only_ours(wanted: Plan) -> bool:
+    """Is there an address that nobody else serves, so that without a fallback it has no server while we are down?"""
+    return any(at.address.startswith("169.254.") for at in wanted.steered)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nodedns import __version__, native
 from nodedns.config import Config
+from nodedns.core.plan import only_ours, plan
 from nodedns.core.rows import server_name, upstream_name
 from nodedns.core.service import State
 from nodedns.monitor.families import PLAIN, served
@@ -75,6 +76,7 @@ class Scrape:
         self._batches = histogram(_BATCH, "", BATCHES, openmetrics)
         self._health = histogram(_HEALTH, "", HEALTH, openmetrics, seconds=True)
         self._info = _info(config)
+        self._wants_fallback = only_ours(plan(config, ())) and config.node.fallback != ()
         self._made = 0.0
         self._text = b""
 
@@ -117,6 +119,10 @@ class Scrape:
         for slot in range(gauges["workers"]):
             page.add("nodedns_worker_serving", gauges["serving"] >> slot & 1, labelled({"worker": str(slot)}))
         page.add("nodedns_failopen_active", gauges["fail_open"])
+        if self._job.config.config_map:
+            page.add("nodedns_config_map_ok", int(not self._job.config.config_map_failed))
+        if self._wants_fallback:
+            page.add("nodedns_fallback_servers", gauges["fallback"])
         page.add("nodedns_reload_last_ok", 1 - gauges["reload_failed"])
         if self._verdict.at:
             page.add("nodedns_probe_up", int(not self._verdict.silent))

@@ -106,6 +106,7 @@
     X(serving, "the slots that serve, a bit each")                                                     \
     X(fail_open, "queries go to the fallback")                                                         \
     X(reload_failed, "the last reload was refused")                                                    \
+    X(fallback, "servers that queries can go to while we do not answer")                               \
     X(started_ms, "when the parent started, ms since 1970")                                            \
     X(cpu_us, "of the parent and all its children, dead ones too")                                     \
     X(resident, "octets of all of them, what they share counted once")                                 \

@@ -173,8 +173,7 @@ class Supervisor:
             _ACTIONS[action](self)
 
     def _write_status(self) -> None:
-        fail_open = bool(self.machine.plan.steered) and not self.machine.alive
-        self.vitals.note(self.service.state, fail_open=fail_open, reload_failed=not self.status.reload_ok)
+        self.vitals.note(self.service.state, reload_failed=not self.status.reload_ok, **self.machine.gauges())
         try:
             more = self.machine.report() | {"monitor": self.monitor.report()}
             self.status.write(self.service.state, self.config, self.workers, more)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nodedns.config import Config, Endpoint
-from nodedns.core.plan import plan, stays_open
+from nodedns.core.plan import ENDPOINTS, only_ours, plan, stays_open
 from nodedns.core.repair import Repair
 from nodedns.core.service import Event
 from nodedns.journal import log
@@ -22,6 +22,7 @@ from nodedns.supervisor.tally import Tally
 if TYPE_CHECKING:
     from nodedns.supervisor.neighbour import Neighbour
 
+NOBODY = "nobody answers at a link-local address; apply that Service (docs/kubernetes.md), or set node.fallback"
 SLOW = 10.0
 """Seconds between looks that nothing has given a reason for: legacy iptables sends no event."""
 
@@ -52,6 +53,7 @@ class Machine:
         self._repaired_at = self._failed_open_at = 0  # ms of CLOCK_BOOTTIME, 0 for never
         self._stop_keeps: bool | None = None  # known once a stop has begun
         self._neighbour: Neighbour | None = None
+        self._warned = False  # of having no fallback
 
     def set_up(self) -> None:
         """What the sockets and the first question need. HostError when it cannot be had."""
@@ -161,6 +163,10 @@ class Machine:
             "failed_open_at": self._failed_open_at,
         }
 
+    def gauges(self) -> dict[str, int]:
+        """For the metrics."""
+        return {"fail_open": bool(self.plan.steered) and not self.alive, "fallback": len(self.plan.fallback)}
+
     def bad(self) -> None:
         """One has not. Packets go to the fallback when that has lasted for `fail_open_after`."""
         self._tally.add("probe_failures")
@@ -179,6 +185,9 @@ class Machine:
 
     def know(self, fallback: tuple[Endpoint, ...]) -> None:
         """What kube-dns's endpoints are now."""
+        if not fallback and not self._warned and only_ours(self.plan):
+            log("fallback_missing", f"{ENDPOINTS} names nobody: while nodedns is down, {NOBODY}")
+        self._warned = not fallback
         if fallback != self._fallback:
             self._fallback = fallback
             memo.save(fallback)

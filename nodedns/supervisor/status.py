@@ -66,6 +66,7 @@ class Status:
             "domain": config.domain,
             "listen": [str(endpoint) for endpoint in config.node.listen],
             "metrics": str(config.metrics.listen) if config.metrics.listen and self.scraped else None,
+            "config_map_failed": config.config_map_failed,
             "forward": [{"name": zone.name, "forward": [str(at) for at in zone.forward]} for zone in config.zones],
             "workers": [_worker(number, worker) for number, worker in enumerate(workers)],
             "adoptions": self.adoptions,

@@ -31,12 +31,10 @@ class Vitals:
             max_fds=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 
-    def note(self, state: State, *, fail_open: bool, reload_failed: bool) -> None:
+    def note(self, state: State, **gauges: int) -> None:
         """What follows from the loop's last turn."""
         serving = sum(1 << slot for slot, worker in enumerate(self._workers) if worker.state is slots.State.SERVING)
-        self._note(
-            state=_STATES.index(state), serving=serving, fail_open=int(fail_open), reload_failed=int(reload_failed)
-        )
+        self._note(state=_STATES.index(state), serving=serving, **gauges)
 
     def take_time(self, now: float) -> None:
         """Looks at the processes, when it is time."""

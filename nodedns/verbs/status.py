@@ -120,6 +120,8 @@ def screen(report: dict[str, Any]) -> list[str]:
         lines.append(f"cache     {fill(report['cache'])}")
     elif "reason" in report:
         lines.append(f"counters  {report['reason']}")
+    if report.get("config_map_failed"):
+        lines.append("zones     those of the kube-dns ConfigMap are not served: nodedns check says why")
     return lines + zones(report) + upstreams(report) + reloads(report["reload"], now)
 
 
@@ -130,7 +132,7 @@ def machine(report: dict[str, Any]) -> list[str]:
         repaired = last(report["repairs"], report.get("repaired_at"), now)
         lines.append(f"link      {report['link']}; repairs of link or rules: {repaired}")
     if rules.get("steered"):
-        fallback = ", ".join(rules["fallback"]) or "nobody knows kube-dns's endpoints yet"
+        fallback = ", ".join(rules["fallback"]) or "nobody (docs/kubernetes.md)"
         where = "queries come to us" if rules["alive"] else "queries go to the fallback"
         failed_open = last(report.get("counters", {}).get("fail_opens", 0), report.get("failed_open_at"), now)
         lines.append(f"rules     {report['backend']['name']}: {report['backend']['why']}")

@@ -140,6 +140,19 @@ def test_a_reload_that_is_refused(tmp_path: Path, authority: Authority, promethe
         prometheus.await_(lambda: ("ReloadFailed", WARNING) not in service.alerts(), "content")
 
 
+def test_a_config_map_that_is_wrong_at_the_start(tmp_path: Path, authority: Authority, prometheus: Prometheus) -> None:
+    """It serves without those zones, and says so until they are there."""
+    stubs = tmp_path / "kube-dns/stubDomains"
+    stubs.parent.mkdir()
+    stubs.write_text("{}")
+    with Watched(tmp_path, authority.port, prometheus, f'cluster.config_map = "{stubs.parent}"\n') as service:
+        stubs.write_text("{")
+        service.restart()
+        service.await_alerts(("ConfigMapFailed", WARNING))
+        stubs.write_text("{}")
+        prometheus.await_(lambda: ("ConfigMapFailed", WARNING) not in service.alerts(), "content")
+
+
 def test_a_service_that_is_gone(tmp_path: Path, authority: Authority, prometheus: Prometheus) -> None:
     """Of that node alone; and of all, when nobody is scraped any more."""
     with Watched(tmp_path, authority.port, prometheus) as service:

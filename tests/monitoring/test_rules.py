@@ -82,6 +82,7 @@ CASES = [
     case("NodeLocalDNSDown", "critical", "up", "0x70", "0x3 1 0x3 1 0x3 1x60"),
     case("NodeLocalDNSProbeFailing", "critical", "nodedns_probe_up", "0x70", "1x59 0"),
     case("NodeLocalDNSFailOpen", "warning", "nodedns_failopen_active", "1x70", "0x58 1 1"),
+    case("NodeLocalDNSNoFallback", "warning", "nodedns_fallback_servers", "0x70", "2x50 0x14 1x9"),
     summed("NodeLocalDNSCrashLooping", "critical", "nodedns_starts_total", "1x50 2+1x3 5x9", "1x50 2 3x18"),
     summed("NodeLocalDNSWorkersCrashing", "warning", "nodedns_worker_restarts_total", "0x50 1+1x5 6x9", "0x50 4x19"),
     case("NodeLocalDNSWorkerMissing", "critical", "nodedns_worker_serving", "0x70", "0 1 0 1 0 1x54 0", worker="1"),
@@ -118,6 +119,7 @@ CASES = [
     errors("NodeLocalDNSForwardErrorsHigh", "critical", f"{PROXY}_count", "to", bad=40, well=20),
     errors("NodeLocalDNSForwardErrorsHigh", "warning", f"{PROXY}_count", "to", bad=20, well=9),
     case("NodeLocalDNSReloadFailed", "warning", "nodedns_reload_last_ok", "0x70", "0x57 1 0x3"),
+    case("NodeLocalDNSConfigMapFailed", "warning", "nodedns_config_map_ok", "0x70", "1x57 0 0 0 1 0x3"),
     summed(
         "NodeLocalDNSSetupErrors",
         "warning",

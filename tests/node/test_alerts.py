@@ -75,6 +75,19 @@ def test_what_keeps_happening(
     await_alerts(node, prometheus, alert)
 
 
+def test_no_fallback(node: Node, prometheus: Prometheus) -> None:
+    """Nobody applied the Service kube-dns-endpoints, or somebody took it away."""
+    node.await_(node.steered, "steered")
+    try:
+        node.authority.asked("no endpoints")
+        node.run("systemctl", "restart", "nodedns", check=True)
+        await_alerts(node, prometheus, "NoFallback")
+        assert "kube-dns-endpoints.kube-system.svc names nobody" in node.journal()
+    finally:
+        node.authority.asked("endpoints")
+    node.await_(node.steered, "steered again")
+
+
 def test_rules_that_cannot_be_put_right(node: Node, prometheus: Prometheus) -> None:
     """The command for them is gone."""
     node.await_(node.steered, "steered")

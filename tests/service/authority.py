@@ -4,8 +4,8 @@ python -m tests.service.authority PORT [ADDRESS]     prints one line when it lis
 was asked
 
 A name has one A record, the CRC-32 of the lower-case name; names that begin with "x" do not exist (SOA, negative TTL
-60), with "kube-dns-endpoints" have the one address at which tests/node has its kube-dns, with "slow" are answered when
-a line "go" comes on stdin, with "silent" never.
+60), with "kube-dns-endpoints" have the one address at which tests/node has its kube-dns (until "no endpoints" comes on
+stdin), with "slow" are answered when "go" comes there, with "silent" never.
 """
 
 import selectors
@@ -40,16 +40,16 @@ def soa() -> bytes:
     return b"\0\0\6\0\1" + TTL.to_bytes(4) + len(data).to_bytes(2) + data
 
 
-def answer(message: bytes) -> bytes:
+def answer(message: bytes, endpoints: bool = True) -> bytes:
     """The reply to a query: AA, RA, no EDNS."""
     name, at = lower_name(message)
     question = message[12 : at + 4]
-    if name.startswith(ENDPOINTS):
+    if endpoints and name.startswith(ENDPOINTS):
         if message[at : at + 2] == b"\0\1":
             address = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(KUBE_DNS)
             return message[:2] + b"\x85\x80\0\1\0\1\0\0\0\0" + question + address
         return message[:2] + b"\x85\x80\0\1\0\0\0\1\0\0" + question + soa()
-    if name[1:2] == b"x":
+    if name[1:2] == b"x" or name.startswith(ENDPOINTS):
         return message[:2] + b"\x85\x83\0\1\0\0\0\1\0\0" + question + soa()
     return message[:2] + b"\x85\x80\0\1\0\1\0\0\0\0" + question + record(name)
 
@@ -66,6 +66,7 @@ class Authority:
         self.tcp.bind((address, self.udp.getsockname()[1]))
         self.tcp.listen(64)
         self.asked: Counter[bytes] = Counter()
+        self.endpoints = True
         self.held: list[tuple[bytes, object]] = []
         self.buffers: dict[socket.socket, bytes] = {}
         self.select = selectors.DefaultSelector()
@@ -82,7 +83,7 @@ class Authority:
         if name[1:5] == b"slow":
             self.held.append((message, send))
             return
-        send(answer(message))
+        send(answer(message, self.endpoints))
 
     def datagram(self, _: object) -> None:
         """A UDP query."""
@@ -122,6 +123,8 @@ class Authority:
             for message, send in self.held:
                 send(answer(message))
             self.held.clear()
+        elif line in ("endpoints\n", "no endpoints\n"):
+            self.endpoints = not line.startswith("no")
         print(" ".join(f"{name.hex()}={n}" for name, n in self.asked.items()), flush=True)
 
     def run(self) -> None:

@@ -65,7 +65,7 @@ def test_status_of_a_service_that_does_not_serve(state: str, config_file: Path, 
         (
             {"alive": False, "fallback": []},
             "169.254.20.10:53 over TCP: x",
-            ("queries go to the fallback", "nobody knows kube-dns's endpoints yet"),
+            ("queries go to the fallback", "nobody (docs/kubernetes.md)"),
         ),
     ],
 )
@@ -83,6 +83,7 @@ def test_status_of_the_machine(
         monitor={"pid": 7, "state": "SERVING", "restarts": 1, "failed": monitor},
         metrics="127.0.0.1:9253",
         adoptions=8,
+        config_map_failed=True,
     )
     out = verb("status", "--config", str(config_file))[1]
     for line in (
@@ -93,6 +94,7 @@ def test_status_of_the_machine(
         f"monitor   SERVING, restarts 1: {monitor or 'every address answers over UDP and TCP'}",
         "metrics   http://127.0.0.1:9253/metrics",
         "listen    127.0.0.1:5399; 8 sockets taken over",
+        "zones     those of the kube-dns ConfigMap are not served: nodedns check says why",
     ):
         assert line in out.splitlines()
 

@@ -45,6 +45,9 @@ SERVICE_IP = 'listen = ["169.254.20.10", "10.96.0.10"]'
         (kubernetes.kubelet, {"var/lib/kubelet/config.yaml": "clusterDNS:\n- 169.254.20.10\n"}, ["well"]),
         (kubernetes.kubelet, {"var/lib/kubelet/config.yaml": "clusterDNS:\n- 10.96.0.10\n"}, ["note"]),
         (kubernetes.kubelet, {"var/lib/kubelet/config.yaml": "clusterDomain: cluster.local\n"}, ["note"]),
+        (kubernetes.fallback, {}, ["note"]),
+        (kubernetes.fallback, {"var/lib/nodedns/fallback": ""}, ["note"]),
+        (kubernetes.fallback, {"var/lib/nodedns/fallback": "10.244.2.10:53\n"}, ["well"]),
     ],
 )
 def test_files(check: Check, files: dict[str, str], said: list[str], tmp_path: Path) -> None:

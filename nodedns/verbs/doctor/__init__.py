@@ -23,6 +23,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     kubernetes.proxy,
     kubernetes.cilium,
     kubernetes.kubelet,
+    kubernetes.fallback,
     leftovers.of_ours,
     leftovers.of_node_cache,
 )

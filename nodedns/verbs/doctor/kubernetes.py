@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from nodedns.core.plan import ENDPOINTS, only_ours, plan
 from nodedns.host.commands import output, there
 from nodedns.host.netfilter.detect import saved
 from nodedns.host.netfilter.iptables import BACKENDS
@@ -74,6 +75,21 @@ def kubelet(scene: Scene) -> Iterator[Finding]:
                 yield well(f"kubelet: {path} sends pods to {', '.join(servers)}")
             return
     yield note("kubelet: no config file of it was found", "its --config or --cluster-dns says whom pods ask")
+
+
+def fallback(scene: Scene) -> Iterator[Finding]:
+    """Who answers at a link-local address while we do not."""
+    wanted = plan(scene.config, ())
+    if not only_ours(wanted):
+        return
+    nobody = "a link-local address has no server while nodedns is down"
+    if scene.config.node.fallback == ():
+        yield note("fallback: none, as the config says", nobody)
+    elif servers := [*map(str, wanted.fallback)] or scene.text("/var/lib/nodedns/fallback").split():
+        yield well(f"fallback: {', '.join(servers)}")
+    else:
+        advice = f"{nobody}; apply the Service (docs/kubernetes.md), or set node.fallback"
+        yield note(f"fallback: {ENDPOINTS} has not named anybody to nodedns yet", advice)
 
 
 def cluster_dns(text: str) -> list[str]:
