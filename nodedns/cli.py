@@ -69,8 +69,10 @@ def _seconds(text: str) -> float:
 def run(words: Sequence[str]) -> int:
     source = _source(_options("run").parse_args(words))
     config = source.load(tolerant=True)
+    from nodedns.supervisor import room
     from nodedns.supervisor.loop import serve
 
+    room.check(config, room.allowed())
     return serve(source.load, config, source.example, lambda: announce(config) if source.example else None)
 
 

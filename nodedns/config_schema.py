@@ -83,7 +83,8 @@ _TABLE = (
         "Queries a second that one client may ask, a second's worth of them at once; more are dropped, over TCP "
         "refused. 0: any number. Loopback is never limited."),
     Key("cache.size", values.size, "32MiB",
-        "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number."),
+        "Bytes of the shared cache, 1MiB to 16GiB; `KiB`, `MiB`, `GiB` or a plain number. The unit's `MemoryMax=` must "
+        "have room for it, and for 10 MiB a worker."),
     Key("metrics.listen", servers.scraped, "127.0.0.1:9253",
         "Where `/metrics`, `/health` and `/ready` are served over HTTP: an IP, `IP:port`, or `0.0.0.0:port` for all "
         "addresses; `none`: nowhere. Loopback unless set: whoever reaches it can read names of zones and servers."),

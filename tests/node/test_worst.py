@@ -162,6 +162,22 @@ def test_kube_proxy_beside_us(node: Node, backend: str) -> None:
     assert "NODEDNS" not in node.run(save)
 
 
+def test_a_cache_beyond_what_the_unit_may_have(node: Node) -> None:
+    """doctor says so before the restart, with what to set. (No memory controller here: systemd's own limit is not in
+    force; tests/unit/test_supervisor_room.py has the refusal.)"""
+    path = "/etc/nodedns/nodedns.d/size.toml"
+    assert "well  memory: room for 32 MiB of cache" in node.run("nodedns", "doctor")
+    node.write(path, '[cache]\nsize = "512MiB"\n')
+    try:
+        said = node.run("nodedns", "doctor")
+    finally:
+        (node.path / path.lstrip("/")).unlink()
+    assert (
+        "bad   memory: a cache of 512 MiB and 2 workers, which take 552 MiB; expected what the unit's MemoryMax" in said
+    )
+    assert "MemoryMax=1104M" in said
+
+
 def test_out_of_memory(node: Node) -> None:
     """The kernel kills the supervisor for memory: nothing is lost over UDP, and the cache is warm afterwards."""
     group = Path(f"/sys/fs/cgroup/memory/nodedns-drill-{os.getpid()}")

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 
 from nodedns.config import ConfigError
 from nodedns.host.errors import ChangeError
-from nodedns.verbs.doctor import kubernetes, leftovers, network, ports, resolver
+from nodedns.verbs.doctor import kubernetes, leftovers, memory, network, ports, resolver
 from nodedns.verbs.doctor.scene import Finding, Scene, bad, well
 from nodedns.verbs.files import Source
 
 CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     ports.held,
+    memory.room,
     network.commands,
     network.kernel,
     network.managers,
