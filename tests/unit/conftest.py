@@ -7,6 +7,8 @@ import pytest
 from service_files import GOOD, WORKERS, ZONE, Verb, held_lock, write, write_status
 
 from nodedns import cli, native
+from nodedns.core import slots
+from nodedns.core.slots import State
 from nodedns.supervisor.memory import map_all
 
 
@@ -16,6 +18,21 @@ def config_file(tmp_path: Path) -> Path:
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700)
     return write(tmp_path / "nodedns.toml", GOOD + f'run_dir = "{run_dir}"\n' + ZONE.format("10.1.1.53"))
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of entries and ages stands still: what is shown of them is exact. To be named before `table`."""
+    now = native.now()
+    monkeypatch.setattr(native, "now", lambda: now)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is late: a test that is about a limit sets its own."""
+    for state in (State.STARTING, State.WARMING, State.HANDING, State.LEAVING, State.STOPPING):
+        monkeypatch.setitem(slots.LIMITS, state, 60.0)
+    monkeypatch.setattr(slots, "LEAVE_LIMIT", 60.0)  # of a dead parent's workers
 
 
 @pytest.fixture

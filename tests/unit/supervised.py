@@ -24,7 +24,7 @@ from nodedns.supervisor.loop import serve
 from nodedns.worker.job import Job
 from tests.ports import free_port
 
-PATIENCE = 10.0  # only a failing test waits this long
+PATIENCE = 60.0  # only a failing test waits this long
 
 
 def say(text: str) -> None:

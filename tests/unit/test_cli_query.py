@@ -16,6 +16,7 @@ from nodedns.core.spelling import spelled
 from nodedns.example import server
 from tests.ports import free_port
 
+PATIENCE = 30.0  # seconds; only a failing test waits this long
 SVC = "default.svc.cluster.local"
 OWNERS_KNOWN = int(pycares.__version__.split(".")[0]) >= 5
 """pycares 4 gives no owner and few TTLs: what it prints is tested by RDATA alone."""
@@ -35,10 +36,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     listens = threading.Event()
     thread = threading.Thread(target=server.serve, args=(*endpoint, listens.set, read_end))
     thread.start()
-    assert listens.wait(5)
+    assert listens.wait(PATIENCE)
     yield endpoint
     os.close(write_end)
-    thread.join(5)
+    thread.join(PATIENCE)
     os.close(read_end)
 
 
@@ -69,7 +70,7 @@ def test_answers(
     cluster: Endpoint, capfd: pytest.CaptureFixture[str], *, name: str, qtype: str, line: str, tcp: bool
 ) -> None:
     """Each type prints its records as a zone file has them, the asked one last, and exits with 0."""
-    assert query.run(name, qtype, cluster, tcp, 2.0) == 0
+    assert query.run(name, qtype, cluster, tcp, PATIENCE) == 0
     out, err = capfd.readouterr()
     last = out.splitlines()[-1]
     assert last == line or (not OWNERS_KNOWN and last.split("\t")[3:] == line.split("\t")[3:])
@@ -92,7 +93,8 @@ def test_failures(
     cluster: Endpoint, capfd: pytest.CaptureFixture[str], *, name: str, qtype: str, word: str, raw: bool
 ) -> None:
     """Each failure exits with 1 and one line on stderr: its word, the question, the server, what to do next."""
-    assert query.run(name, qtype, cluster, False, 0.3, raw=raw) == 1
+    seconds = 0.3 if word == "TIMEOUT" else PATIENCE
+    assert query.run(name, qtype, cluster, False, seconds, raw=raw) == 1
     out, err = capfd.readouterr()
     assert err.startswith(f"{word}: {name}. {qtype} at {query_wire.where(cluster)}: ")
     assert err.count("\n") == 1
@@ -105,13 +107,13 @@ def test_nobody_listens(capfd: pytest.CaptureFixture[str], qtype: str, tcp: bool
     """A closed port is UNREACHABLE at once, not a timeout."""
     with server.listening("127.0.0.1", free_port()) as (udp, _):
         closed = Endpoint("127.0.0.1", udp.getsockname()[1])
-    assert query.run("kubernetes.io", qtype, closed, tcp, 5.0) == 1
+    assert query.run("kubernetes.io", qtype, closed, tcp, PATIENCE) == 1
     assert capfd.readouterr().err.startswith("UNREACHABLE: kubernetes.io. ")
 
 
 def test_raw_shows_the_whole_reply(cluster: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
     """--raw prints status, flags, EDNS with the Extended DNS Error, the sections and the server, as dig does."""
-    query.run(f"servfail.{SVC}", "A", cluster, True, 2.0, raw=True)
+    query.run(f"servfail.{SVC}", "A", cluster, True, PATIENCE, raw=True)
     shown = capfd.readouterr().out.splitlines()
     assert shown[0].startswith(";; opcode: QUERY, status: SERVFAIL, id: ")
     assert shown[1:7] == [
@@ -127,7 +129,7 @@ def test_raw_shows_the_whole_reply(cluster: Endpoint, capfd: pytest.CaptureFixtu
 
 def test_raw_shows_the_negative_answers_soa(cluster: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
     """--raw prints the SOA of an NXDOMAIN, which c-ares hides."""
-    query.run("nope.cluster.local", "A", cluster, False, 2.0, raw=True)
+    query.run("nope.cluster.local", "A", cluster, False, PATIENCE, raw=True)
     soa = "cluster.local.\t5\tIN\tSOA\tns.dns.cluster.local. hostmaster.cluster.local. 1604984400 7200 1800 86400 5"
     assert soa in capfd.readouterr().out.splitlines()
 
@@ -181,8 +183,8 @@ def test_names(typed: str, labels: tuple[bytes, ...], spelling: str) -> None:
 def liar(*replies: Callable[[bytes], bytes], tcp: bool = False) -> Iterator[Endpoint]:
     """A server for one query that sends what `replies` make of it, then closes."""
     with server.listening("127.0.0.1", free_port()) as (udp, listener):
-        udp.settimeout(5)
-        listener.settimeout(5)
+        udp.settimeout(PATIENCE)
+        listener.settimeout(PATIENCE)
 
         def lie() -> None:
             if tcp:
@@ -198,7 +200,7 @@ def liar(*replies: Callable[[bytes], bytes], tcp: bool = False) -> Iterator[Endp
         thread = threading.Thread(target=lie)
         thread.start()
         yield Endpoint("127.0.0.1", udp.getsockname()[1])
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def answers(*records: RR) -> Callable[[bytes], bytes]:
@@ -234,8 +236,9 @@ def test_only_the_querys_own_reply_counts(
     capfd: pytest.CaptureFixture[str], replies: list[Callable[[bytes], bytes]], code: int, word: str
 ) -> None:
     """A reply with another id or question is passed over (RFC 5452); one that cannot be read is BADREPLY."""
+    seconds = 0.5 if word == "TIMEOUT" else PATIENCE
     with liar(*replies) as endpoint:
-        assert query.run("x.example", "A", endpoint, False, 0.5, raw=True) == code
+        assert query.run("x.example", "A", endpoint, False, seconds, raw=True) == code
     assert capfd.readouterr().err.startswith(word)
 
 
@@ -251,7 +254,7 @@ def test_only_the_querys_own_reply_counts(
 def test_a_broken_tcp_reply(capfd: pytest.CaptureFixture[str], reply: Callable[[bytes], bytes]) -> None:
     """A connection that closes early or carries another query's reply is BADREPLY, without waiting for the timeout."""
     with liar(reply, tcp=True) as endpoint:
-        assert query.run("x.example", "DS", endpoint, True, 5.0) == 1
+        assert query.run("x.example", "DS", endpoint, True, PATIENCE) == 1
     assert capfd.readouterr().err.startswith("BADREPLY")
 
 
@@ -259,14 +262,14 @@ def test_a_broken_tcp_reply(capfd: pytest.CaptureFixture[str], reply: Callable[[
 def test_tcp_is_tcp(capfd: pytest.CaptureFixture[str], qtype: str) -> None:
     """With `tcp` a server that answers over TCP alone is enough, through c-ares too."""
     with liar(lambda q: struct.pack("!H", len(RIGHT(q))) + RIGHT(q), tcp=True) as endpoint:
-        query.run("x.example", qtype, endpoint, True, 2.0)
+        query.run("x.example", qtype, endpoint, True, PATIENCE)
     assert capfd.readouterr().out == "x.example.\t1\tIN\tA\t192.0.2.1\n"
 
 
 @pytest.mark.parametrize("qtype", ["AAAA", "DS"])
 def test_a_chain_without_an_end_is_nodata(cluster: Endpoint, capfd: pytest.CaptureFixture[str], qtype: str) -> None:
     """A CNAME to a name without the asked type is NODATA."""
-    assert query.run("www.baidu.com", qtype, cluster, False, 2.0) == 1
+    assert query.run("www.baidu.com", qtype, cluster, False, PATIENCE) == 1
     assert capfd.readouterr().err.startswith("NODATA: www.baidu.com. ")
 
 
@@ -293,7 +296,7 @@ def test_hostile_text_is_printed_harmless(
 ) -> None:
     """No byte of a reply reaches the terminal but printable ASCII: the rest comes as decimal escapes."""
     with liar(answers(record)) as endpoint:
-        query.run("x.example", qtype, endpoint, False, 2.0, raw=raw)
+        query.run("x.example", qtype, endpoint, False, PATIENCE, raw=raw)
     out = capfd.readouterr().out
     assert all(character in "\t\n" or " " <= character <= "~" for character in out)
     assert shown in out

@@ -17,6 +17,7 @@ from dnslib import DNSRecord
 from nodedns.example import cluster, server
 from tests.ports import free_port
 
+PATIENCE = 20.0  # seconds; only a failing test waits this long. Less than server.IDLE_SECONDS
 ROOT = Path(server.__file__).parents[2]
 
 needs_dig = pytest.mark.skipif(shutil.which("dig") is None, reason="dig is missing: apt-get install bind9-dnsutils")
@@ -36,12 +37,12 @@ def port() -> Iterator[int]:
         assert child.stdout is not None
         yield int(child.stdout.readline().split("port ")[1].split(",")[0])
         os.close(write_end)
-        assert child.wait(5) == 0
+        assert child.wait(PATIENCE) == 0
 
 
 def dig(port: int, *arguments: str) -> list[str]:
-    command = ["dig", "@127.0.0.1", "-p", str(port), "+time=2", "+tries=1", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    command = ["dig", "@127.0.0.1", "-p", str(port), "+time=20", "+tries=1", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
 
 
 @needs_dig
@@ -85,7 +86,7 @@ def read_reply(stream: socket.socket) -> bytes:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def test_tcp_is_pipelined_and_in_pieces(port: int) -> None:
@@ -104,7 +105,7 @@ def test_a_client_that_does_not_read_stops_nobody(port: int) -> None:
     big = query("_http._tcp.big.default.svc.cluster.local", "SRV")
     with socket.socket() as greedy, connect(port) as modest:
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        greedy.settimeout(5)
+        greedy.settimeout(PATIENCE)
         greedy.connect(("127.0.0.1", port))
         greedy.sendall(framed(big) * 120)
         wire = query("kubernetes.io")
@@ -169,12 +170,12 @@ def test_serve_closes_idle_connections_and_leaves_at_the_pipes_end(monkeypatch: 
     thread = threading.Thread(target=server.serve, args=("127.0.0.1", free, listens.set, read_end))
     thread.start()
     try:
-        assert listens.wait(5)
+        assert listens.wait(PATIENCE)
         with connect(free) as stream:
             assert stream.recv(1) == b""
     finally:
         os.close(write_end)
-        thread.join(5)
+        thread.join(PATIENCE)
         os.close(read_end)
     assert not thread.is_alive()
 

@@ -21,6 +21,12 @@ GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = os.urandom(4 << 20)
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is about that sets its own limit."""
+    monkeypatch.setattr(web, "PATIENCE", 120.0)
+
+
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[Web, tuple[str, int]]]:
     with socket.socket() as listener:
@@ -44,7 +50,7 @@ async def asks(at: tuple[str, int], limit: int = 1 << 16) -> tuple[asyncio.Strea
 async def cut_short(reader: asyncio.StreamReader) -> bool:
     """Does the page end too soon?"""
     try:
-        await asyncio.wait_for(reader.readexactly(len(LARGE)), 10)
+        await asyncio.wait_for(reader.readexactly(len(LARGE)), 60)
     except (asyncio.IncompleteReadError, ConnectionResetError):
         return True
     return False
@@ -71,12 +77,12 @@ def test_slow_readers_make_room() -> None:
 
 def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """When its time is over."""
-    monkeypatch.setattr(web, "PATIENCE", 0.2)
+    monkeypatch.setattr(web, "PATIENCE", 2.0)
 
     async def scene() -> None:
         async with serving() as (server, at):
             reader, writer = await asks(at, 512)
-            await asyncio.wait_for(server.close(60), 5)
+            await asyncio.wait_for(server.close(120), 60)
             assert await cut_short(reader)
             await end(writer)
 
@@ -89,9 +95,9 @@ def test_a_leaving_monitor_finishes_what_it_has_in_hand() -> None:
     async def scene() -> None:
         async with serving() as (server, at):
             reader, writer = await asks(at)
-            closing = asyncio.create_task(server.close(5))
-            assert (await asyncio.wait_for(reader.read(-1), 10)).endswith(LARGE)
-            await asyncio.wait_for(closing, 5)
+            closing = asyncio.create_task(server.close(120))
+            assert (await asyncio.wait_for(reader.read(-1), 60)).endswith(LARGE)
+            await asyncio.wait_for(closing, 60)
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(*at)
             await end(writer)

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import leave_on_term, linger, make_config, running, say, tag, worker
+from supervised import PATIENCE, leave_on_term, linger, make_config, running, say, tag, worker
 
 from nodedns.config import Config, Endpoint
 from nodedns.core import service, slots
 from nodedns.worker.job import Job
 from tests.ports import free_port
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def config(tmp_path: Path) -> Config:
 def ask(config: Config) -> socket.socket:
     """A client that has just asked."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.settimeout(5)
+    sock.settimeout(PATIENCE)
     sock.connect((config.node.listen[0].address, config.node.listen[0].port))
     sock.send(b"id\x01\x00 a question")
     return sock
@@ -35,7 +37,7 @@ def test_start_and_ordered_stop(config: Config, tmp_path: Path, monkeypatch: pyt
     """READY=1 follows the answer to a real question; SIGTERM ends all, says STOPPING=1 and removes the run files."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         with running(config) as service:
             address = f"127.0.0.1-{config.node.listen[0].port}".encode()
@@ -76,7 +78,8 @@ def test_killed_worker_follows_at_once_however_often(config: Config) -> None:
         service.restarted(0, 20)
         service.send(signal.SIGTERM)
         assert service.end() == 0
-    assert len([line for line in service.lines if "ended in state serving: SIGKILL" in line]) in (3, 6)  # a window's
+    told = [line for line in service.lines if "ended in state serving: SIGKILL" in line]
+    assert 3 <= len(told) < 20  # three in each of the log's windows
 
 
 def test_queries_wait_for_the_next_worker(config: Config) -> None:
@@ -87,7 +90,7 @@ def test_queries_wait_for_the_next_worker(config: Config) -> None:
         os.kill(pid, signal.SIGSTOP)
         address, port = status["listen"][0].split(":")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(5)
+            client.settimeout(PATIENCE)
             client.sendto(b"id\x01\x00", (address, int(port)))
             os.kill(pid, signal.SIGKILL)
             assert client.recv(512) == b"id\x81\x00"
@@ -167,7 +170,7 @@ def test_sockets_outlive_a_killed_parent(config: Config, tmp_path: Path, monkeyp
     """A query that came between a parent's SIGKILL and the next start is answered, on the sockets systemd kept."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         stored = {}
         with running(config) as first:
@@ -238,7 +241,7 @@ def test_example_cluster_is_one_more_child(config: Config) -> None:
     )
     with running(replace(config, zones=(root, *config.zones[1:])), example=True) as service:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(5)
+            client.settimeout(PATIENCE)
             client.connect((server.address, server.port))
             client.send(query)
             assert client.recv(512)[:2] == b"id"

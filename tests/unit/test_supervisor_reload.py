@@ -15,6 +15,7 @@ from nodedns.supervisor import probe
 from nodedns.worker.job import Job
 
 OLD, NEW = "127.0.0.0/8", "10.0.0.0/8"
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from nodedns.supervisor import spawn
 from nodedns.supervisor.poller import Poller, Signals
 from nodedns.supervisor.systemd import notify, reloading
 
+PATIENCE = 60.0  # seconds; only a failing test waits this long
+
 
 def ended(child: spawn.Child) -> spawn.Death:
     """Waits for the child's end and closes what the parent has of it."""
-    assert select.select([child.pidfd], [], [], 5)[0]
+    assert select.select([child.pidfd], [], [], PATIENCE)[0]
     death = child.reap()
     assert death is not None
     for fd in (child.pidfd, child.ready_fd, child.go_fd):
@@ -72,7 +74,7 @@ def test_running_child_has_no_death() -> None:
 def test_dead_child_bears_a_signal_and_go() -> None:
     """What the parent sends to a child that has just died is lost without an error, before and after it is reaped."""
     child = spawn.fork("child", leave(0), (), go=False)
-    assert select.select([child.pidfd], [], [], 5)[0]
+    assert select.select([child.pidfd], [], [], PATIENCE)[0]
     child.send(signal.SIGTERM)
     child.go()
     assert child.reap() is not None
@@ -94,7 +96,7 @@ def test_child_has_its_own_descriptors_and_no_other() -> None:
             return 0
 
         child = spawn.fork("child", body, [kept], go=True)
-    assert select.select([child.ready_fd], [], [], 5)[0]
+    assert select.select([child.ready_fd], [], [], PATIENCE)[0]
     has, should_have = eval(os.read(child.ready_fd, 512))
     assert has == should_have
     assert ended(child).clean
@@ -170,7 +172,7 @@ def test_signals_arrive_through_the_poller() -> None:
         poller.watch(heard.fd, lambda: taken.append(heard.take()))
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
-        poller.wait(5)
+        poller.wait(PATIENCE)
         assert b"".join(taken) == bytes([signal.SIGHUP, signal.SIGTERM])
         assert heard.take() == b""
     finally:
@@ -181,7 +183,7 @@ def test_poller_waits_no_longer_than_asked_and_no_shorter() -> None:
     """A wait without events ends after its time, rounded up, so that a timer is due when the loop wakes for it."""
     began = time.monotonic()
     Poller().wait(0.0101)
-    assert 0.0101 <= time.monotonic() - began < 5
+    assert 0.0101 <= time.monotonic() - began < 10
 
 
 def test_handler_may_close_what_another_waits_for() -> None:
@@ -197,7 +199,7 @@ def test_handler_may_close_what_another_waits_for() -> None:
     poller.watch(second, handler(second, first))
     for _, write in pipes:
         os.write(write, b"x")
-    poller.wait(5)
+    poller.wait(PATIENCE)
     poller.wait(0)
     assert len(called) == 1
     for fd in (called[0], *(write for _, write in pipes)):
@@ -210,7 +212,7 @@ def test_notify_is_one_datagram(abstract: bool, tmp_path: Path, monkeypatch: pyt
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"\0{name}" if abstract else name)
-        systemd.settimeout(5)
+        systemd.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else name)
         assert notify("READY=1", "STATUS=well")
         assert systemd.recv(512) == b"READY=1\nSTATUS=well"

@@ -12,6 +12,7 @@ UNIT = "nodedns.service"
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A command of that name, alone on the path, for the test to write."""
+    monkeypatch.setattr(systemd, "PATIENCE", 30.0)
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody-listens")
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "cgroup").write_text(f"0::/system.slice/{UNIT}\n")
