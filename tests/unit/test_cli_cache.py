@@ -14,6 +14,7 @@ from nodedns import native
 from nodedns.core.entries import Entry
 
 
+@pytest.mark.usefixtures("still")
 def test_cache_dump(table: native.Table, config_file: Path, verb: Verb) -> None:
     """A line for each live entry; flags, zone and the TTL left are in it."""
     for made in (
@@ -30,7 +31,7 @@ def test_cache_dump(table: native.Table, config_file: Path, verb: Verb) -> None:
         ["a.svc.cluster.local.", "A", "do cd", "answer", "NOERROR", "0", "cluster.local.", "fresh", "0"],
         ["b.example.", "TXT", "-", "answer", "NOERROR", "0", ".", "fresh", "0"],
     ]
-    assert {line[5] for line in lines} <= {"29", "30"}
+    assert {line[5] for line in lines} == {"30"}
 
 
 def test_hostile_names_are_escaped(table: native.Table, config_file: Path, verb: Verb) -> None:
@@ -44,6 +45,7 @@ def test_hostile_names_are_escaped(table: native.Table, config_file: Path, verb:
         assert r"\027]0;.a\.b.\000\255." in (out if words[-1] != "--json" else json.loads(out)["name"])
 
 
+@pytest.mark.usefixtures("still")
 def test_stale_entries(table: native.Table, config_file: Path, verb: Verb) -> None:
     """What may be given after its end is there with --stale, what is given again always, what is of no use never."""
     minute, now = 60_000, native.now()
@@ -65,11 +67,11 @@ def test_stale_entries(table: native.Table, config_file: Path, verb: Verb) -> No
     code, out, _ = verb("cache", "dump", "--json", "--config", str(config_file))
     rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
     assert {name.partition(".")[0]: row["state"] for name, row in rows.items()} == {"fresh": "fresh", "given": "stale"}
-    assert 115 <= rows["fresh.cluster.local."]["stale_ttl"] <= 120
+    assert rows["fresh.cluster.local."]["stale_ttl"] == 120
     code, out, _ = verb("cache", "dump", "--json", "--stale", "--config", str(config_file))
     rows = {row["name"].partition(".")[0]: row for row in map(json.loads, out.splitlines())}
     assert {name: row["state"] for name, row in rows.items()} == {"fresh": "fresh", "given": "stale", "over": "expired"}
-    assert (code, rows["over"]["ttl"], 55 <= rows["over"]["stale_ttl"] <= 60) == (0, 0, True)
+    assert (code, rows["over"]["ttl"], rows["over"]["stale_ttl"]) == (0, 0, 60)
     code, out, _ = verb("cache", "get", "over.cluster.local", "--stale", "--config", str(config_file))
     assert (code, "state=expired" in out, "over.cluster.local.\t0\tIN\tA\t10.0.0.1" in out) == (0, True, True)
     assert verb("cache", "get", "over.cluster.local", "--config", str(config_file))[0] == 1
@@ -145,10 +147,11 @@ def test_nobody_reads_the_dump(table: native.Table, config_file: Path) -> None:
         name = f"n{number}.cluster.local"
         table.put(entry(table.seed, name, "A", "10.0.0.1"), native.now())
     command = [sys.executable, "-m", "nodedns", "cache", "dump", "--config", str(config_file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # The dump is 50 kB: an ordinary pipe would take all of it before its reader leaves.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1

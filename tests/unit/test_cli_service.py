@@ -74,7 +74,7 @@ def test_cleanup_beside_a_service(config_file: Path, verb: Verb) -> None:
     assert "--force" in err
 
 
-@pytest.mark.usefixtures("table", "lock")
+@pytest.mark.usefixtures("still", "table", "lock")
 def test_status_shows_why_a_reload_was_refused(config_file: Path, verb: Verb) -> None:
     """The problems of the last reload stay on the screen."""
     problem = "nodedns.toml: node.workers: expected 1 to 64, got 0"

@@ -15,7 +15,7 @@ from nodedns.verbs.files import Source
 from nodedns.verbs.service import find
 
 
-@pytest.mark.usefixtures("table", "lock")
+@pytest.mark.usefixtures("still", "table", "lock")
 def test_status_of_a_living_service(config_file: Path, verb: Verb) -> None:
     """The screen shows state, addresses, workers and the fill of the table."""
     code, out, err = verb("status", "--config", str(config_file))
@@ -57,7 +57,7 @@ def test_status_of_a_service_that_does_not_serve(state: str, config_file: Path, 
     assert verb("status", "--config", str(config_file))[0] == 1
 
 
-@pytest.mark.usefixtures("table", "lock")
+@pytest.mark.usefixtures("still", "table", "lock")
 @pytest.mark.parametrize(
     ("rules", "monitor", "shown"),
     [

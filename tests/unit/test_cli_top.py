@@ -1,6 +1,7 @@
 """`nodedns top` beside the files of a service: what it prints for scripts, and lines that fit any screen."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_once(config_file: Path, verb: Verb) -> None:
     """One interval as text."""
     code, out, err = verb("top", *QUICK, "--config", str(config_file))
     assert (code, err) == (0, "")
-    assert out.startswith("nodedns 0.1.0: READY for 0 s, 2 workers")
+    assert re.match(r"nodedns 0\.1\.0: READY for \d+ s, 2 workers", out)
     assert "1 SERVING" in out
 
 
@@ -49,7 +50,7 @@ def test_once_as_json(config_file: Path, verb: Verb) -> None:
     code, out, _ = verb("top", *QUICK, "--json", "--config", str(config_file))
     report = json.loads(out)
     assert (code, report["alive"], report["answers"], report["p50"]) == (0, True, 0, None)
-    assert 0 < report["seconds"] < 5
+    assert 0 < report["seconds"] < 60
     assert [worker["pid"] for worker in report["workers"]] == [worker["pid"] for worker in WORKERS]
 
 
