@@ -18,9 +18,7 @@ UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
 @pytest.fixture
 def stored() -> Iterator[tuple[Endpoint, list[int]]]:
     """A slot's sockets as a former parent left them: consecutive descriptors, and their endpoint."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        endpoint = Endpoint(*free.getsockname())
+    endpoint = Endpoint("127.0.0.1", free_port())
     made = sockets.open_slots([endpoint], 1, Store({}))[0]
     first = 500
     for at, fd in enumerate((*made.udp, *made.tcp)):
@@ -71,7 +69,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
     """The other end of sd_notify(3)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(f"{tmp_path}/notify")
-        sock.settimeout(5)
+        sock.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/notify")
         yield sock
 

@@ -195,7 +195,8 @@ def test_probe_ends_when_every_address_has_answered() -> None:
         assert query[2:] == bytes.fromhex("0100 0001 0000 0000 0000") + b"\7nodedns\7invalid\0" + bytes.fromhex(
             "0001 0001"
         )
-        for reply in (query, b"xx" + bytes([query[2] | 0x80]) + query[3:], query[:2] + b"\x81\x80", b""):
+        others = bytes([query[0] ^ 1, query[1], query[2] | 0x80]) + query[3:]
+        for reply in (query, others, query[:2] + b"\x81\x80", b""):
             servers[0].sendto(reply, client)
             poller.wait(5)
         assert not probe.answered
