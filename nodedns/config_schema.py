@@ -269,11 +269,12 @@ def _read_zones(blocks: object, file: str, problems: list[Problem]) -> dict[str,
 def key_table() -> str:
     """The keys, as a Markdown table: key, default, meaning."""
     lines = ["| key | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{key.path}` | {_toml(key.default)} | {key.meaning} |" for key in _TABLE]
+    lines += [f"| `{key.path}` | {as_toml(key.default)} | {key.meaning} |" for key in _TABLE]
     return "\n".join(lines)
 
 
-def _toml(default: str | int | bool | list[str] | None) -> str:
+def as_toml(default: str | int | bool | list[str] | None) -> str:
+    """A default as one would write it, in Markdown."""
     if default is None:
         return ""
     return f"`[{', '.join(map(show, default))}]`" if isinstance(default, list) else f"`{show(default)}`"

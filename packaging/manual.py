@@ -9,8 +9,9 @@ from pathlib import Path
 
 from options import Spoken, verbs
 
-from nodedns import __version__
-from nodedns.config_schema import KEYS
+from nodedns import __version__, config
+from nodedns.config_schema import KEYS, as_toml
+from nodedns.verbs.files import DEFAULT_CONFIG
 
 HEAD = '.TH {name} {section} "" "nodedns {version}" "nodedns"\n.SH NAME\n{name} \\- {what}\n'
 
@@ -38,14 +39,19 @@ ENVIRONMENT = {
     "XDG_RUNTIME_DIR": "`run --example` keeps its files there",
 }
 
+DROP_INS = f"{DEFAULT_CONFIG.removesuffix('.toml')}.d/*.toml"
+DOCS = "/usr/share/doc/nodedns/docs"
+
 FILES = {
-    "/etc/nodedns/nodedns.toml": "the config, see nodedns.toml(5)",
-    "/etc/nodedns/nodedns.d/*.toml": "merged over it in the order of their names",
+    DEFAULT_CONFIG: "the config, see nodedns.toml(5)",
+    DROP_INS: "merged over it in the order of their names",
     "/run/nodedns": "cache, counters, status.json; the cache outlives a restart, and not a stop",
     "/var/lib/nodedns/failopen.nft": "rules of the last good start, which `nodedns-failopen.service` loads at a boot",
     "/var/lib/nodedns/fallback": "the endpoints of kube-dns that were seen last",
     "/usr/lib/NetworkManager/conf.d/nodedns.conf": "NetworkManager leaves the link alone",
     "/usr/lib/systemd/network/10-nodedns.network": "so does systemd-networkd",
+    f"{DOCS}/*.md": "from installation to troubleshooting; install.md and migrate.md first",
+    "/usr/share/doc/nodedns/examples/*.yaml": "manifests for the cluster; kubernetes.md says which are needed",
 }
 
 UNITS = {
@@ -64,11 +70,18 @@ forward = ["10.1.1.53"]
 
 
 def roff(text: str) -> str:
-    """Markdown's emphasis -> roff's; what roff takes for its own is escaped."""
-    text = text.replace("\\", "\\e").replace("-", "\\-")
-    text = re.sub(r"\*\*(.+?)\*\*", r"\\fB\1\\fR", text)
-    text = re.sub(r"`(.+?)`", r"\\fB\1\\fR", text)
+    """Markdown -> roff; a file of docs/ is named with its path here, and what roff takes for its own is escaped."""
+    prose, *rest = re.split(r"`(.+?)`", text.replace("\\", "\\e").replace("-", "\\-"))
+    text = _emphasis(prose)
+    for code, prose in zip(rest[::2], rest[1::2], strict=True):  # in code, ** is what it says
+        text += f"\\fB{code}\\fR{_emphasis(prose)}"
     return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
+
+
+def _emphasis(text: str) -> str:
+    text = re.sub(r"\[[^]]+\]\((\w+\.md)\)", r"docs/\1", text)
+    text = re.sub(r"(?<!\S)(\(?)docs/(?=\w+\.md)", rf"\\%\1{DOCS}/", text)  # \%: not to be hyphenated
+    return re.sub(r"\*\*(.+?)\*\*", r"\\fB\1\\fR", text)
 
 
 def listed(title: str, rows: dict[str, str], font: str = "B") -> str:
@@ -95,15 +108,30 @@ def command() -> str:
     return page + ".SH SEE ALSO\n.BR nodedns.toml (5),\n.BR systemctl (1),\n.BR journalctl (1)\n"
 
 
+def zone(known: config.Zone) -> str:
+    """What a zone does that no file mentions."""
+    servers, over = known.resolv_conf or "cluster.dns", known.transport.upper()
+    kept, denied = (f"{ttl.min_ttl} to {ttl.max_ttl} s" for ttl in (known.success, known.denial))
+    return f"asks `{servers}` over {over}; answers are kept {kept}, NXDOMAIN and NODATA {denied}"
+
+
 def keys() -> str:
     """nodedns.toml(5)."""
+    restart = ", ".join(f"`{path}`" for path in sorted(config.RESTART_KEYS))
     page = HEAD.format(name="nodedns.toml", section=5, version=__version__, what="the config of nodedns")
     page += ".SH DESCRIPTION\nTOML. \\fBzone.forward\\fR is the key \\fBforward\\fR in a block \\fB[[zone]]\\fR.\n"
     page += "Only \\fBcluster.dns\\fR is required. \\fBnodedns check\\fR says everything that is wrong with a config.\n"
+    page += f".SH RELOAD\nA new value of these needs a restart, and a reload refuses it: {roff(restart)}.\n"
     page += ".SH KEYS\n"
     for key in KEYS.values():
-        default = "" if key.default is None else f" Default: \\fB{roff(str(key.default))}\\fR."
-        page += f".TP\n.B {roff(key.path)}\n{roff(key.meaning)}{default}\n"
+        default = "" if key.default is None else f" Default: {as_toml(key.default)}."
+        page += f".TP\n.B {roff(key.path)}\n{roff(key.meaning + default)}\n"
+    zones = config.parse('cluster.dns = "192.0.2.1"').zones
+    page += listed("ZONES", {known.name.removesuffix(".") or ".": zone(known) for known in zones})
+    page += ".PP\nThese always exist. A block with the name of one changes what it sets and keeps the rest.\n"
+    page += f".SH FILES\n\\fI{DEFAULT_CONFIG}\\fR, and over it \\fI{DROP_INS}\\fR in the order of their names:\n"
+    page += "tables are merged key by key, blocks \\fB[[zone]]\\fR by the zone's name. The last file that sets\n"
+    page += "a key has the last word.\n"
     page += f".SH EXAMPLES\n.nf\n{EXAMPLE}.fi\n"
     return page + ".SH SEE ALSO\n.BR nodedns (1)\n"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nodedns import config
 from nodedns.cli import VERBS
-from nodedns.config_schema import KEYS
+from nodedns.config_schema import KEYS, as_toml
 
 ROOT = Path(__file__).parents[2]
 NAMES = [verb.name for verb in VERBS]
@@ -114,17 +115,44 @@ def test_the_manual_has_every_option(name: str, options: set[str], made: Path) -
 
 def test_the_manual_has_every_key(made: Path) -> None:
     """And no key that the program refuses."""
-    named = re.findall(r"^\.B ([a-z0-9_.]+)$", (made / "nodedns.toml.5").read_text(), re.MULTILINE)
+    keys = (made / "nodedns.toml.5").read_text().partition(".SH KEYS\n")[2].partition(".SH ")[0]
+    named = re.findall(r"^\.B ([a-z0-9_.]+)$", keys, re.MULTILINE)
     assert named == list(KEYS)
+
+
+def shown(page: Path) -> str:
+    """What man shows of it; groff must have nothing to say."""
+    if not shutil.which("groff"):
+        pytest.skip("needs groff")
+    command = ["groff", "-man", "-Tutf8", "-P-cbou", "-rLL=500n", "-rHY=0", "-ww", "-K", "utf8", page]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("page", ["nodedns.1", "nodedns.toml.5"])
 def test_the_manual_is_well_formed(page: str, made: Path) -> None:
-    """groff has nothing to say, and nothing of Markdown is left."""
-    if not shutil.which("groff"):
-        pytest.skip("needs groff")
-    command = ["groff", "-man", "-Tutf8", "-ww", "-K", "utf8", made / page]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert "`" not in done.stdout
-    assert "**" not in done.stdout
+    """Nothing of Markdown is left, and the files of docs/ that it names are there."""
+    text = shown(made / page)
+    assert not re.search(r"`|\]\(|\*\*\w", text)
+    named = re.findall(r"\S*docs/(\w+\.md)", text)
+    assert re.findall(r"/usr/share/doc/nodedns/docs/(\w+\.md)", text) == named
+    assert all((ROOT / "docs" / name).exists() for name in named)
+    assert named or page == "nodedns.1"
+
+
+def test_the_manual_says_what_the_program_knows(made: Path) -> None:
+    """Code and defaults as they are written, the keys that a reload refuses, the zones that are always there."""
+    text = shown(made / "nodedns.toml.5")
+    for key in KEYS.values():
+        for code in re.findall("`(.+?)`", key.meaning + as_toml(key.default)):
+            assert code in text, key.path
+    assert f"a reload refuses it: {', '.join(sorted(config.RESTART_KEYS))}." in text
+    zones = text.partition(" ZONES ")[2].partition(" FILES ")[0]
+    assert re.findall(r"(\S+) asks (\S+) over (\S+);", zones) == [
+        (".", "/etc/resolv.conf", "UDP"),
+        ("cluster.local", "cluster.dns", "TCP"),
+        ("in-addr.arpa", "cluster.dns", "TCP"),
+        ("ip6.arpa", "cluster.dns", "TCP"),
+    ]
+    assert "/etc/nodedns/nodedns.d/*.toml in the order of their names" in text
