@@ -10,7 +10,7 @@ import pytest
 from tests.node.debs import Debs, apt, built, lacking, make_later, variant
 from tests.node.network import KUBE_DNS
 from tests.node.node import Node, missing
-from tests.node.roots import RELEASES, fresh
+from tests.node.roots import RELEASES, ROOT, fresh
 from tests.service.service import Authority
 
 
@@ -49,7 +49,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Debs:
     """What is committed, and the same as a later version."""
     if reason := lacking():
         pytest.skip(reason)
-    first = built()
+    first = built(ROOT)
     return Debs(first, variant(first, tmp_path_factory.mktemp("deb"), make_later, "later"))
 
 

@@ -28,10 +28,19 @@ def lacking() -> str | None:
     return missing() or (None if shutil.which("dh_python3") else "needs dh-python and what Build-Depends says")
 
 
-def built() -> Path:
-    """`make deb`."""
-    done = subprocess.run([ROOT / "packaging/deb/build"], capture_output=True, text=True, check=True)
-    return ROOT / done.stdout.split()[-1]
+def clone(tree: Path) -> Path:
+    """What is committed, once more."""
+    subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
+    (tree / "build").mkdir()
+    return tree
+
+
+def built(tree: Path) -> Path:
+    """`make deb` in a clone, without a network."""
+    command = ["unshare", "--net", "packaging/deb/build"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tree / done.stdout.split()[-1]
 
 
 def variant(deb: Path, folder: Path, change: Callable[[Path], None], name: str) -> Path:

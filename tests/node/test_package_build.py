@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nodedns import __version__
-from tests.node.debs import Debs, built
+from tests.node.debs import Debs, built, clone
 from tests.node.roots import ROOT, made
 
 CROSS = "build-essential,debhelper,dh-python,pybuild-plugin-pyproject,python3-all-dev,python3-setuptools"
@@ -22,10 +22,9 @@ def test_lintian_is_content(debs: Debs) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
-def test_two_builds_are_equal(debs: Debs) -> None:
-    """To the octet."""
-    first = debs.first.read_bytes()
-    assert built().read_bytes() == first
+def test_two_builds_are_equal(debs: Debs, tmp_path: Path) -> None:
+    """To the octet, in another folder, too."""
+    assert built(clone(tmp_path / "elsewhere")).read_bytes() == debs.first.read_bytes()
 
 
 @pytest.mark.parametrize("page", ["man1/nodedns.1.gz", "man5/nodedns.toml.5.gz"])

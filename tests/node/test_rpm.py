@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.conftest import without_nodedns
+from tests.node.debs import built, clone
 from tests.node.network import SERVICE_IP
 from tests.node.node import ADDRESS, Node, missing
 from tests.node.roots import RELEASES, ROOT, made
@@ -24,13 +25,6 @@ RATE = 10_000
 LATER = "9.9.9"
 GLIBC = (2, 34)  # Enterprise Linux 9's
 BUILD = ["unshare", "--net", "packaging/rpm/build"]
-
-
-def clone(tree: Path) -> Path:
-    """What is committed, once more."""
-    subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
-    (tree / "build").mkdir()
-    return tree
 
 
 def build(tree: Path) -> Path:
@@ -153,8 +147,7 @@ def test_the_same_files_as_the_deb(rpms: tuple[Path, Path]) -> None:
     """Units, config, drop-ins, pages, completions, and the code."""
     if not shutil.which("dh_python3"):
         pytest.skip("needs dh-python and what Build-Depends says")
-    built = subprocess.run([ROOT / "packaging/deb/build"], cwd=ROOT, capture_output=True, text=True, check=True)
-    in_rpm, in_deb = common(files_of_rpm(rpms[0])), common(files_of_deb(ROOT / built.stdout.split()[-1]))
+    in_rpm, in_deb = common(files_of_rpm(rpms[0])), common(files_of_deb(built(ROOT)))
     assert "CODE/cli.py" in in_rpm
     assert "/usr/lib/systemd/system/nodedns.service" in in_rpm
     assert in_rpm == in_deb
