@@ -81,7 +81,8 @@ def common(found: dict[str, int]) -> dict[str, int]:
     names = {name: path.replace("zsh/vendor-completions", "zsh/site-functions") for name, path in names.items()}
     code = {name: re.sub(r"^/usr/lib/(python3/dist-packages|nodedns)/nodedns/", "CODE/", names[name]) for name in names}
     private = re.compile(
-        r"__pycache__|\.[ch]$|\.pyi$|\.(dist|egg)-info/|^/usr/(lib/nodedns|share/doc|share/licenses)/|logcheck"
+        r"__pycache__|\.[ch]$|\.pyi$|\.(dist|egg)-info/|^/usr/(lib/nodedns|share/licenses)/|logcheck"
+        r"|^/usr/share/doc/nodedns/[^/]+$"
     )
     # rpm finds what a library needs only where that may be executed; Debian wants it otherwise.
     modes = {name: mode & ~0o111 if name.endswith(".so") else mode for name, mode in found.items()}
@@ -144,12 +145,14 @@ def test_what_it_asks_for(rpms: tuple[Path, Path]) -> None:
 
 
 def test_the_same_files_as_the_deb(rpms: tuple[Path, Path]) -> None:
-    """Units, config, drop-ins, pages, completions, and the code."""
+    """Units, config, drop-ins, pages, completions, docs, and the code."""
     if not shutil.which("dh_python3"):
         pytest.skip("needs dh-python and what Build-Depends says")
     in_rpm, in_deb = common(files_of_rpm(rpms[0])), common(files_of_deb(built(ROOT)))
     assert "CODE/cli.py" in in_rpm
     assert "/usr/lib/systemd/system/nodedns.service" in in_rpm
+    for name in [f"docs/{path.name}" for path in ROOT.glob("docs/*.md")] + ["examples/pod.yaml"]:
+        assert f"/usr/share/doc/nodedns/{name}" in in_rpm
     assert in_rpm == in_deb
 
 
@@ -180,7 +183,8 @@ def test_the_life_of_a_package(node: Node) -> None:
         said = rpm(node, "-e", "nodedns")
         unharmed(load, slowest=1.5)
     assert (links(node), rules(node)) == before, said
-    for path in ("run/nodedns", "var/lib/nodedns", "usr/lib/nodedns", "usr/bin/nodedns", "usr/share/licenses/nodedns"):
+    folders = [f"usr/{name}/nodedns" for name in ("lib", "bin", "share", "share/doc", "share/licenses")]
+    for path in ("run/nodedns", "var/lib/nodedns", *folders):
         assert not (node.path / path).exists(), path
     assert "nodedns" not in (node.path / "etc/passwd").read_text()
     assert "nodedns" not in node.run("systemctl", "list-unit-files")
