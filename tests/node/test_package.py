@@ -97,6 +97,17 @@ def test_upgrade_downgrade_reinstall(node: Node) -> None:
         node.await_(node.steered, "steering again")
 
 
+def test_an_upgrade_while_it_is_stopped(node: Node) -> None:
+    """What is enabled is started; what is disabled stays stopped."""
+    serving(node)
+    node.run("systemctl", "stop", "nodedns", check=True)
+    dpkg(node, "-i", "/root/later.deb")
+    assert node.active()
+    node.run("systemctl", "disable", "--now", "nodedns", check=True)
+    dpkg(node, "--force-downgrade", "-i", "/root/first.deb")
+    assert not node.active()
+
+
 def test_removal(node: Node) -> None:
     """Nothing is lost at the Service IP, which is kube-dns's again, and nothing of ours is left."""
     before = host(node)
@@ -141,12 +152,14 @@ def test_killed_in_its_postinst(node: Node) -> None:
 
 
 def test_a_config_edited_by_hand(node: Node) -> None:
-    """It stays, and a new default lies beside it; one that nobody has touched is replaced."""
+    """It stays, dpkg says so, and a new default lies beside it; one that nobody has touched is replaced."""
     dpkg(node, "-i", "/root/first.deb")
     node.configure(node.authority.port)
     node.run("systemctl", "start", "nodedns", check=True)
     mine = (node.path / CONFIG[1:]).read_text()
-    dpkg(node, "--force-confdef", "-i", "/root/later.deb")
+    said = dpkg(node, "--force-confdef", "-i", "/root/later.deb")
+    assert "Package distributor has shipped an updated version." in said
+    assert "Keeping old config file as default." in said
     assert (node.path / CONFIG[1:]).read_text() == mine
     assert (node.path / f"{CONFIG[1:]}.dpkg-dist").read_text().endswith(NEW_DEFAULT)
     assert node.active()
