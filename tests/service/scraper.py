@@ -4,7 +4,7 @@ import http.client
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.service.service import Service
+from tests.service.service import DEADLINE, Service
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """By name and labels."""
@@ -13,12 +13,12 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def get(service: Service, path: str = "/metrics", accept: str = "") -> tuple[int, str]:
     """Status and body. A monitor that is just killed resets what it had in hand, and only that: asked once more."""
     for last in (False, True):
-        connection = http.client.HTTPConnection("127.0.0.1", service.scraped, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", service.scraped, timeout=DEADLINE)
         try:
             connection.request("GET", path, headers={"Accept": accept})
             reply = connection.getresponse()
             return reply.status, reply.read().decode()
-        except ConnectionError:
+        except (ConnectionError, http.client.IncompleteRead):
             if last:
                 raise
         finally:
