@@ -69,6 +69,7 @@ def service(tmp_path: Path, upstream: Scripted) -> Iterator[Service]:
     (tmp_path / "nodedns.d/10.toml").write_text(
         f'[node]\nlisten = ["127.0.0.1:5300", "{NODE}"]\ninterface = "none"\nnetfilter = "none"\n'
         f'[[zone]]\nname = "cluster.local"\nforward = "127.0.0.1:{upstream.port}"\ntransport = "tcp"\n'
+        "success = { max_ttl = 300 }\ndenial = { max_ttl = 300 }\n"  # longer than a slow machine takes to ask again
     )
     with Service(tmp_path, upstream.port) as running:
         yield running
@@ -94,12 +95,12 @@ def programs(tmp_path: Path) -> dict[str, list[str]]:
     }
 
 
-def run(home: Path, command: list[str], name: str) -> str:
+def run(home: Path, command: list[str], name: str, seconds: float = DEADLINE) -> str:
     """With a pod's resolv.conf in place of this machine's, in a mount namespace."""
     (home / "resolv.conf").write_text(RESOLV_CONF)
     script = f'mount --bind {home}/resolv.conf /etc/resolv.conf && exec "$@"'
     words = ["unshare", "--mount", "sh", "-c", script, "sh", *command, name]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
     return done.stdout + done.stderr
 
 
@@ -127,11 +128,11 @@ def test_the_ndots_storm(tmp_path: Path, service: Service, upstream: Scripted) -
     names = [f"h{n}.example.com" for n in range(200)]
     script = 'for name in $(cat "$1"); do getent ahosts "$name"; done; true'
     (tmp_path / "names").write_text("\n".join(names))
-    run(tmp_path, ["sh", "-c", script, "sh"], str(tmp_path / "names"))
+    run(tmp_path, ["sh", "-c", script, "sh"], str(tmp_path / "names"), 6 * DEADLINE)
     asked = len(upstream.asked)
-    run(tmp_path, ["sh", "-c", script, "sh"], str(tmp_path / "names"))
+    run(tmp_path, ["sh", "-c", script, "sh"], str(tmp_path / "names"), 6 * DEADLINE)
     print(f"{len(names)} names: {asked} asked the first time, {len(upstream.asked) - asked} the second")
     assert asked >= 5 * len(names)
-    assert len(upstream.asked) - asked <= asked // 20  # denials of the cluster live for 5 s
+    assert len(upstream.asked) - asked <= asked // 20
     assert "10.96.7.7" in run(tmp_path, ["getent", "ahosts"], "db")
     assert sum(query.name == "db.default.svc.cluster.local." for query in upstream.asked) == 1
