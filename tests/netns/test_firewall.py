@@ -15,6 +15,7 @@ from nodedns.verbs.doctor import network
 from nodedns.verbs.doctor.scene import Scene
 from tests.netns.conftest import host, say
 from tests.netns.scenes import OTHERS, PLANS, V4, plan
+from tests.service.service import DEADLINE
 
 
 @pytest.mark.parametrize("wanted", PLANS.values(), ids=PLANS)
@@ -35,20 +36,20 @@ def test_a_packet_gets_through() -> None:
     say("ip", "address", "add", f"{V4.address}/32", "dev", "lo")
     say("nft", "-f", "-", text=OTHERS["nft"])
 
-    def arrives(port: int) -> bool:
+    def arrives(port: int, patience: float = DEADLINE) -> bool:
         with socket.socket(type=socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as client:
             server.bind((V4.address, port))
-            server.settimeout(0.3)
+            server.settimeout(patience)
             client.sendto(b"query", (V4.address, port))
             try:
                 return server.recv(16) == b"query"
             except TimeoutError:
                 return False
 
-    assert not arrives(53)
+    assert not arrives(53, 0.3)
     firewall.converge(plan(V4), print)
     assert arrives(53)
-    assert not arrives(54)
+    assert not arrives(54, 0.3)
 
 
 KUBE = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
