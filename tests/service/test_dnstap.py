@@ -99,12 +99,13 @@ def test_a_receiver_that_stands_still(start: START, tmp_path: Path) -> None:
     with Receiver(tmp_path / "tap", reading=False) as receiver:
         service = start('hits = "all"')
         connected(service, receiver)
+        monitor = service.status()["monitor"]["pid"]
         slowest = flood(service, lambda: counted(service, "dropped") > 100)
         print(f"slowest {slowest * 1000:.1f} ms, dropped {counted(service, 'dropped')}")
         service.await_(lambda: "messages in time" in service.tail(), "telling of it")
-        assert slowest < 1  # a busy machine's scheduler; a wait for the receiver would have no end
-        assert get(service, "/ready")[0] == 200
-        assert "the self-probe failed" not in service.tail()
+        assert slowest < DEADLINE / 2  # a busy machine's scheduler; a wait for the receiver would have no end
+        service.await_(lambda: get(service, "/ready")[0] == 200, "ready")
+        assert service.status()["monitor"]["pid"] == monitor
 
 
 def flood(service: Service, enough: Callable[[], bool]) -> float:
@@ -116,9 +117,11 @@ def flood(service: Service, enough: Callable[[], bool]) -> float:
 
     def watch() -> None:
         ends = time.monotonic() + DEADLINE
-        while not enough() and time.monotonic() < ends:
-            over.wait(0.1)
-        over.set()
+        try:
+            while not enough() and time.monotonic() < ends:
+                over.wait(0.1)
+        finally:
+            over.set()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -205,6 +208,9 @@ def test_fstrms_own_receiver(start: START, tmp_path: Path) -> None:
             service.await_(lambda: counted(service, "sent") >= 20, "through")
             service.process.terminate()
             assert service.process.wait(DEADLINE) == 0
+            ends = time.monotonic() + DEADLINE
+            while Path("/proc/net/unix").read_text().count(f"{tmp_path}/tap\n") > 1:  # it has not read all of it yet
+                assert time.monotonic() < ends
         finally:
             process.terminate()
     said = subprocess.run(["dnstap-ldns", "-q", "-r", capture], capture_output=True, text=True, check=True).stdout
