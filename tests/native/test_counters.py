@@ -16,7 +16,7 @@ from tests.native.samples import packet, question
 
 SEED, ROW, DROPPED = 5, 7, 9
 PEER = bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
-PATIENCE = 5.0
+PATIENCE = 30.0
 BOUNDS = [250_000 << k for k in range(16)]
 SIZES = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000)
 

@@ -12,7 +12,8 @@ SOURCES = [
     *(ROOT / "nodedns" / "native" / f"{n}.c" for n in ("table", "table_put", "marks", "wire", "names")),
 ]
 KILLS = 200
-MILLISECONDS = 12_000  # it takes two seconds on two cores; a busy machine kills fewer instead of taking longer
+ENOUGH = 60  # of which one at least dies inside a claim: every tenth does
+MILLISECONDS = 20_000  # it takes two seconds on two cores; a busy machine kills fewer instead of taking longer
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on PATH")
 
@@ -29,7 +30,7 @@ def stress(program: Path, *flags: str) -> dict[str, int]:
 def test_writers_killed_at_random(tmp_path: Path) -> None:
     """Of many copies none is torn; claims died with their writers, and every slot took an entry again."""
     found = stress(tmp_path / "stress")
-    assert found["killed"] > 20
+    assert found["killed"] >= ENOUGH
     assert found["claims_left"] > 0, "no writer died inside a claim: the run has shown nothing"
     assert found["checked"] > 10_000
     assert (found["torn"], found["unusable"], found["claims_at_end"]) == (0, 0, 0)
