@@ -9,6 +9,7 @@ with the first answer. At the end of stdin it ends, with one line of JSON: sent,
 
 import asyncio
 import json
+import socket
 import sys
 import time
 
@@ -48,8 +49,7 @@ class Load:
         for retry in (False, True):
             try:
                 if stream is None:
-                    async with asyncio.timeout(RECONNECT):
-                        stream = await asyncio.open_connection(*self.at)
+                    stream = await self.connect()
                 async with asyncio.timeout(PATIENCE):
                     self.judge(query, await exchange(*stream, query))
                 return stream
@@ -60,6 +60,21 @@ class Load:
                 self.lost += retry
                 stream = None
         return stream
+
+    async def connect(self) -> tuple:
+        """A new connection. OSError (TimeoutError is one)."""
+        sock = socket.socket(socket.AF_INET6 if ":" in self.at[0] else socket.AF_INET)
+        try:
+            sock.setblocking(False)
+            try:
+                async with asyncio.timeout(RECONNECT):
+                    await asyncio.get_running_loop().sock_connect(sock, self.at)
+            except TimeoutError:
+                sock.getpeername()  # it stands: only we were late
+            return await asyncio.open_connection(sock=sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def judge(self, query: Query, reply: bytes) -> None:
         if self.answered == 0:
