@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,9 @@ HTTPS = dnslib.RR("web.test.", 65, ttl=300, rdata=dnslib.RD(b"\0\1\0\0\1\0\3\2h2
 MANY = [dnslib.RR("many.test.", 1, ttl=300, rdata=dnslib.A(f"10.9.{n >> 8}.{n & 255}")) for n in range(500)]
 HUGE = [dnslib.RR("huge.test.", 16, ttl=300, rdata=dnslib.TXT([bytes([97 + n % 26]) * 250])) for n in range(120)]
 SOA = dnslib.RR.fromZone("test. 600 SOA ns.test. admin.test. 1 3600 600 86400 60")[0]
+RECORDS: defaultdict[str, list[dnslib.RR]] = defaultdict(list)  # by lower-case name: a walk through all takes 3 ms
+for record in (*ZONE, UNKNOWN, HTTPS, *MANY, *HUGE):
+    RECORDS[str(record.rname).lower()].append(record)
 
 
 class Asked:
@@ -54,14 +58,10 @@ class Asked:
         if self.name == "servfail.test.":
             reply.header.rcode = 2
             return bytes(reply.pack())
-        records = [*ZONE, UNKNOWN, HTTPS, *MANY, *HUGE]
-        name = self.name
-        while self.message.q.qtype != 5 and (
-            chain := [r for r in records if str(r.rname).lower() == name and r.rtype == 5]
-        ):
+        own = RECORDS.get(self.name, [])
+        while self.message.q.qtype != 5 and (chain := [r for r in own if r.rtype == 5]):
             reply.add_answer(*chain)
-            name = str(chain[0].rdata.label).lower()
-        own = [r for r in records if str(r.rname).lower() == name]
+            own = RECORDS.get(str(chain[0].rdata.label).lower(), [])
         wants_signatures = any(r.rtype == 41 and r.edns_do for r in self.message.ar)
         reply.add_answer(*[r for r in own if r.rtype == self.message.q.qtype or (r.rtype == 46 and wants_signatures)])
         if not reply.rr or not own:

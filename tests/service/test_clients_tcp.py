@@ -75,13 +75,10 @@ def test_many_on_one_connection(service: Service) -> None:
 def test_a_slow_miss_holds_up_nobody(service: Service) -> None:
     """Answers overtake a question whose upstream is silent, on the same connection."""
     with connect(service) as sock:
-        began = time.monotonic()
         sock.sendall(frame("slow1.test", 7) + frame("a.test", 8) + frame("no.test", 9))
         first = replies(sock, 2)
-        quick = time.monotonic() - began
         last = replies(sock, 1)
     assert {reply.header.id for reply in first} == {8, 9}
-    assert quick < 1
     assert (last[0].header.id, last[0].header.rcode) == (7, 2)
 
 
