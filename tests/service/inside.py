@@ -14,7 +14,7 @@ from nodedns.worker.job import Job, Shared
 from nodedns.worker.main import open_server
 
 SEED = 2308
-PATIENCE = 5.0  # seconds; only a failing test waits this long
+PATIENCE = 20.0  # seconds; only a failing test waits this long
 
 
 def shared(path: Path, size: int) -> native.Memory:
@@ -27,16 +27,16 @@ def shared(path: Path, size: int) -> native.Memory:
 class Inside:
     """Forwarder and TCP clients, wired as worker.loop does, and the port they listen on."""
 
-    def __init__(self, home: Path, upstream: int, transport: str) -> None:
+    def __init__(self, home: Path, upstream: int, transport: str, zone: str) -> None:
         text = (
             f'[cluster]\ndns = "127.0.0.1:{upstream}"\n[node]\nlisten = ["127.0.0.1:1"]\n'
-            f'[[zone]]\nname = "."\nforward = ["127.0.0.1:{upstream}"]\ntransport = "{transport}"\n'
+            f'[[zone]]\nname = "."\nforward = ["127.0.0.1:{upstream}"]\ntransport = "{transport}"\n{zone}'
         )
-        table = shared(home / "cache", 1 << 20)
-        native.table_format(table, SEED)
+        self.table_file = shared(home / "cache", 1 << 20)
+        native.table_format(self.table_file, SEED)
         self.counters_file = shared(home / "counters", native.counters_size(1))
         slots = shared(home / "slots", native.SLOT_SIZE)
-        memories = Shared(table, self.counters_file, slots, shared(home / "samples", native.samples_size(1)))
+        memories = Shared(self.table_file, self.counters_file, slots, shared(home / "samples", native.samples_size(1)))
         job = Job(0, config.parse(text), memories, (), (), -1, -1, -1, Rows())
         self.loop = asyncio.get_running_loop()
         self.server = open_server(job)
@@ -58,9 +58,9 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(home: Path, upstream: int, transport: str = "udp") -> AsyncIterator[Inside]:
-    """Serves until the block ends."""
-    running = Inside(home, upstream, transport)
+async def inside(home: Path, upstream: int, transport: str = "udp", zone: str = "") -> AsyncIterator[Inside]:
+    """Serves until the block ends; `zone` is more of the zone's lines."""
+    running = Inside(home, upstream, transport, zone)
     await running.clients.listen(running.listener)
     try:
         yield running

@@ -1,14 +1,19 @@
 """Limits of the miss loop that a live service reaches only slowly: counts, idle times and ids, by the test's clock."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import dnslib
 import pytest
 
+from nodedns import native
+from nodedns.core import stale
+from nodedns.core.upstreams import BUDGET
 from nodedns.worker import clients_tcp, tcp
 from nodedns.worker.tcp import TcpUpstream
 from tests.service.inside import Inside, inside, message, until
+from tests.service.load import wire
 from tests.service.scripted import Scripted
 
 
@@ -130,4 +135,38 @@ def test_a_full_stream_takes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert max(len(stream.held) for stream in upstream_of(worker).streams) == 16
 
     with Scripted(lambda asked: []) as upstream:
+        asyncio.run(run(upstream))
+
+
+@pytest.mark.parametrize(("known", "tenths"), [(True, (17,)), (False, (44, 45, 46))], ids=["stale", "nothing"])
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_how_long_a_client_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, known: bool, tenths: tuple[int, ...]
+) -> None:
+    """No server answers: after 1.7 s what has expired is given, and if there is nothing, SERVFAIL after 4.5 s."""
+
+    async def run(upstream: Scripted) -> None:
+        async with inside(tmp_path, upstream.port, transport, 'serve_stale = { max = "1h" }\n') as worker:
+            reader, writer = await worker.connect()
+            if known:
+                writer.write(frame("a.test"))
+                await message(reader)
+                table = native.Table(worker.table_file)
+                fresh = table.get(wire("a.test") + b"\0\1\0\1\0", native.now())
+                assert fresh
+                table.put(stale.kept(stale.lasting(fresh, 0), 3600), 0)
+            upstream.handler = lambda asked: []
+            writer.write(frame("a.test"))
+            await until(lambda: worker.forwarder.asking)
+            (connection,), (question,) = worker.clients.connections, worker.forwarder.asking.values()
+            with monkeypatch.context() as clock:
+                for n in itertools.takewhile(lambda _: connection.pending, itertools.count(1)):
+                    now = question.ends - BUDGET + n / 10
+                    clock.setattr(worker.loop, "time", lambda now=now: now)
+                    worker.forwarder.tick(now)
+            assert n in tenths
+            assert (await message(reader))[3] & 15 == (0 if known else 2)
+            assert worker.counters()["exhausted"] == (not known)
+
+    with Scripted() as upstream:
         asyncio.run(run(upstream))

@@ -80,7 +80,7 @@ def test_a_silent_server(tmp_path: Path, upstream: Fickle, asking: Ask, transpor
         reply = asking(service, "a.test")
         took = time.monotonic() - began
         assert (address(reply), reply.rr[0].ttl, reply.header.rcode) == ("192.0.2.1", 30, 0)
-        assert 1.0 < took < 1.9
+        assert 1.0 < took < 4.0  # or it has waited for the end: 4.4 s. test_limits has the exact time
         again = ask(service, "a.test")
         assert (address(again), ede(again)) == ("192.0.2.1", STALE_ANSWER)
         assert time.monotonic() - began - took < 0.5
@@ -128,7 +128,8 @@ def test_what_ended_too_long_ago(tmp_path: Path, upstream: Fickle) -> None:
         reply = ask(service, "a.test")
         assert reply.header.rcode == 2
         assert ede(reply) in (NO_REACHABLE_AUTHORITY, NETWORK_ERROR)
-        assert 4.0 < time.monotonic() - began < 4.7
+        assert time.monotonic() - began > 4.0
+        assert service.counters()["exhausted"] == 1
 
 
 def test_immediate(tmp_path: Path, upstream: Fickle) -> None:
