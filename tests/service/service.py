@@ -213,6 +213,12 @@ class Service:
         """Totals of all slots, the canary's included."""
         return native.read_counters(self.map("counters"), self.workers + 1)
 
+    def late(self) -> int:
+        """Attempts whose time was over, each of which may have made an upstream be asked once more for one question:
+        on a slow machine a true answer may take so long."""
+        counters = self.counters()
+        return counters["upstream_timeouts"] + counters["hedged"]
+
     def rows(self, zone: str = ".") -> list[Figures]:
         """What is counted of a zone, one for each address and zone of that name."""
         counters = self.map("counters")

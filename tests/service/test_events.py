@@ -8,7 +8,7 @@ from pathlib import Path
 import dnslib
 
 from tests.ports import free_port
-from tests.service.service import Authority, Service
+from tests.service.service import DEADLINE, Authority, Service
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def test_stale_serving(tmp_path: Path) -> None:
         query = bytes(dnslib.DNSRecord.question("a.test", "A").pack())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", service.port))
-            sock.settimeout(0.2)
+            sock.settimeout(DEADLINE)
 
             def stale() -> bool:
                 sock.send(query)
@@ -60,5 +60,6 @@ def test_stale_serving(tmp_path: Path) -> None:
             sock.send(query)
             assert sock.recv(512)
             assert not stale()
+            sock.settimeout(0.2)
             upstream.process.kill()
             service.await_(stale, "telling of a stale answer")

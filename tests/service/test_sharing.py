@@ -29,8 +29,9 @@ def spread(service: Service) -> dict[int, socket.socket]:
         sock = client(service)
         ask(sock, Query("localhost"))
         sock.recv(4096)
-        slot = next(slot for slot, (old, new) in enumerate(zip(before, received(service), strict=True)) if new > old)
-        if slot in found:
+        grown = [new - old for old, new in zip(before, received(service), strict=True)]
+        slot = max(range(len(grown)), key=grown.__getitem__)
+        if slot in found or sum(grown) != 1:  # our own probe was counted, too
             sock.close()
         else:
             found[slot] = sock
@@ -54,15 +55,16 @@ def test_equal_misses_of_all_workers_are_one_question(tmp_path: Path, authority:
             counters = service.counters
             service.await_(lambda: counters()["joined"] >= 1000 - WORKERS, "joining")
             service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
-            asked = authority.asked("go")["slow.load.test"]
+            authority.asked("go")
             assert all(query.right(socks[n % 100].recv(4096)) for n in range(900))
             for stream in streams:
                 with stream.makefile("rb") as file:
                     assert query.right(file.read(int.from_bytes(file.read(2))))
+            asked = authority.asked()["slow.load.test"]
             print(
                 f"1000 clients, {WORKERS} workers: {asked} asked, {counters()['elsewhere']} waited for another worker"
             )
-            assert asked == authority.asked()["slow.load.test"] == 1
+            assert 0 <= asked - 1 <= service.late()
             assert counters()["elsewhere"] == WORKERS - 1
         finally:
             for sock in (*socks, *streams):
@@ -73,22 +75,23 @@ def test_a_dead_owner_is_not_waited_for(tmp_path: Path, authority: Authority) ->
     """The worker that asks is killed: whoever waited for it asks instead, at once."""
     query = Query("slow.load.test")
     with Service(tmp_path, authority.port) as service:
-        first, second = spread(service).values()
+        clients = spread(service)
+        (owner, first), (_, second) = clients.items()
         ask(first, query)
         service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
         ask(second, query)
         service.await_(lambda: service.counters()["elsewhere"] == 1, "waiting")
+        asked = authority.asked()["slow.load.test"]
         began = time.monotonic()
-        owner = next(slot for slot, n in enumerate(received(service)) if n)
         os.kill(service.pids()[owner], signal.SIGKILL)
-        service.await_(lambda: authority.asked()["slow.load.test"] == 2, "asking again")
+        service.await_(lambda: authority.asked()["slow.load.test"] > asked, "asking again")
         waited = time.monotonic() - began
         authority.asked("go")
         for sock in (first, second):
             assert query.right(sock.recv(4096))
             sock.close()
         print(f"asked again after {waited:.3f} s")
-        assert waited < 2.0  # a mark alone would hold for 4.5 s
+        assert waited < 4.0  # a mark alone would hold for 4.5 s
 
 
 def test_what_cannot_be_stored_keeps_nobody_waiting(tmp_path: Path) -> None:
@@ -112,8 +115,8 @@ def test_what_cannot_be_stored_keeps_nobody_waiting(tmp_path: Path) -> None:
         for stream in streams:
             with stream, stream.makefile("rb") as file:
                 assert len(file.read(int.from_bytes(file.read(2)))) > 16384
-        assert time.monotonic() - began < 2.0
-        assert len(upstream.asked) == 1 + waiting
+        assert time.monotonic() - began < 4.0  # a mark would hold for 4.5 s
+        assert 0 <= len(upstream.asked) - 1 - waiting <= service.late()
         assert waiting > 0
 
 
@@ -123,12 +126,12 @@ def upstream() -> Iterator[Fickle]:
         yield server
 
 
-def prefetching(home: Path, upstream: Fickle, extra: str = "") -> Service:
-    """Answers live for two seconds, and are fetched again in the last 90 % of that."""
+def prefetching(home: Path, upstream: Fickle, life: int, extra: str = "") -> Service:
+    """Answers live for so many seconds, and are fetched again in the last 90 % of that."""
     (home / "nodedns.d").mkdir()
     (home / "nodedns.d/10.toml").write_text(
-        '[[zone]]\nname = "."\nsuccess = { max_ttl = 2, min_ttl = 2 }\nprefetch = { hits = 3, within = "90%" }\n'
-        + extra
+        f'[[zone]]\nname = "."\nsuccess = {{ max_ttl = {life}, min_ttl = {life} }}\n'
+        f'prefetch = {{ hits = 3, within = "90%" }}\n{extra}'
     )
     return Service(home, upstream.port)
 
@@ -143,28 +146,31 @@ def hammer(service: Service, seconds: float) -> list[str]:
 
 def test_prefetch(tmp_path: Path, upstream: Fickle) -> None:
     """A popular answer is fetched again before its end: its clients see one miss in all, and the new data soon."""
-    with prefetching(tmp_path, upstream) as service:
+    with prefetching(tmp_path, upstream, 6) as service:
+        began = time.monotonic()
         hammer(service, 1.0)
         upstream.mood = "moved"
         assert hammer(service, 4.0)[-1] == "192.0.2.99"
+        most = (time.monotonic() - began) / 0.6  # at the earliest so long after the last
         counters, (row,) = service.counters(), service.rows()
         misses = row["hows"][HOWS.index("miss")]
         print(f"prefetched {counters['prefetched']}, asked {len(upstream.asked)}, misses {misses}")
         assert misses == 1
         assert row["prefetched"] == (counters["prefetched"],)
-        assert counters["prefetched"] == len(upstream.asked) - 1
-        assert 2 <= counters["prefetched"] <= 25  # at the earliest 0.2 s after the last
+        assert 2 <= counters["prefetched"] <= most
+        service.await_(lambda: len(upstream.asked) > service.counters()["prefetched"], "through with the last fetch")
+        assert 0 <= len(upstream.asked) - 1 - service.counters()["prefetched"] <= service.late()
 
 
 @pytest.mark.parametrize("extra", ["", 'serve_stale = { max = "1h", prefer_positive = true }\n'], ids=["", "stale"])
 def test_a_refresh_that_fails(tmp_path: Path, upstream: Fickle, extra: str) -> None:
     """What is known lives on to its end, and the servers are not asked again and again meanwhile."""
-    with prefetching(tmp_path, upstream, extra) as service:
+    with prefetching(tmp_path, upstream, 2, extra) as service:
+        began, got = time.monotonic(), []
         first = address(answer_to(service, "a.test."))
         upstream.mood = "servfail"
-        began, got = time.monotonic(), []
         while time.monotonic() < began + 3 and (reply := answer_to(service, "a.test.")).header.rcode == 0:
             got.append(address(reply))
         assert set(got) == {first}
         assert time.monotonic() - began > 1.5
-        assert len(upstream.asked) <= 3  # the first, one refresh, the miss at the end
+        assert len(upstream.asked) <= 3 + service.late()  # the first, one refresh, the miss at the end

@@ -11,9 +11,10 @@ from pathlib import Path
 import dnslib
 import pytest
 
+from nodedns.core.upstreams import QUICK
 from tests.ports import free_port
 from tests.service.scripted import Asked, Handler, Scripted
-from tests.service.service import Service
+from tests.service.service import DEADLINE, Service
 from tests.service.test_upstreams import ask, ask_tcp, ede
 
 CERTIFICATES = Path(__file__).parent / "certificates"
@@ -114,10 +115,9 @@ def test_a_name_nobody_knows(tmp_path: Path) -> None:
     with Scripted() as root:
         text = f'forward = ["127.0.0.1:{root.port}"]\n[[zone]]\nname = "test"\nforward = ["ns.lab.example"]\n'
         with serve(tmp_path, text) as service:
-            began = time.monotonic()
             reply = ask(service, "a.test")
             assert (reply.header.rcode, ede(reply)) == (2, NETWORK_ERROR)
-            assert time.monotonic() - began < 1.0
+            assert service.counters()["upstream_timeouts"] <= 1  # waited for, all three attempts would be counted
 
 
 def formerr(asked: Asked) -> list[bytes]:
@@ -128,45 +128,62 @@ def formerr(asked: Asked) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("handler", "longest"),
-    [(formerr, 0.5), (lambda asked: [] if asked.proto == "udp" else [asked.answer()], 2.2)],
+    ("handler", "attempts"),
+    [(formerr, 1), (lambda asked: [] if asked.proto == "udp" else [asked.answer()], 2)],
     ids=["FORMERR", "UDP is dropped"],
 )
-def test_the_other_transport(tmp_path: Path, handler: Handler, longest: float) -> None:
-    """What gets no good answer over UDP is asked over TCP."""
+def test_the_other_transport(tmp_path: Path, handler: Handler, attempts: int) -> None:
+    """What gets no good answer over UDP is asked over TCP: after a bad one at once, otherwise as the last attempt."""
     with Scripted(handler) as upstream, serve(tmp_path, f'forward = "127.0.0.1:{upstream.port}"') as service:
-        began = time.monotonic()
         assert str(ask(service, "a.test").rr[0].rdata) == "192.0.2.1"
-        assert time.monotonic() - began < longest
+        assert [asked.proto for asked in upstream.asked] == [*["udp"] * attempts, "tcp"]
 
 
 def test_tcp_is_cut_off(tmp_path: Path) -> None:
     """What gets no answer over TCP is asked over UDP."""
     upstream = Scripted(lambda asked: [] if asked.proto == "tcp" else [asked.answer()])
     with upstream, serve(tmp_path, f'forward = "127.0.0.1:{upstream.port}"\ntransport = "tcp"') as service:
-        began = time.monotonic()
         assert str(ask(service, "a.test").rr[0].rdata) == "192.0.2.1"
-        assert time.monotonic() - began < 4.0
+        assert [asked.proto for asked in upstream.asked] == ["tcp", "tcp", "udp"]
+
+
+def make_quick(service: Service) -> None:
+    """Asks until the first server must pass for one that answers at once. The clients' time has the server's in it."""
+    usual, ends = 1.0, time.monotonic() + DEADLINE
+    for n in itertools.count():
+        began = time.monotonic()
+        assert began < ends, f"an answer takes {usual:.3f} s"
+        ask(service, f"q{n}.test")
+        usual += (time.monotonic() - began - usual) / 4
+        if usual < QUICK:
+            return
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_hedging(tmp_path: Path, transport: str) -> None:
     """A server that mostly answers at once and for once does not: another one is asked long before it is late."""
-    slow = threading.Event()
-    with Scripted(lambda asked: [] if slow.is_set() else [asked.answer()]) as first, Scripted() as second:
+    asked_for_a: list[str] = []
+
+    def first_(asked: Asked) -> list[bytes]:
+        asked_for_a.extend(["first"] * (asked.name == "a.test."))
+        return [] if asked.name == "a.test." else [asked.answer()]
+
+    def second_(asked: Asked) -> list[bytes]:
+        asked_for_a.extend(["second"] * (asked.name == "a.test."))
+        return [asked.answer()]
+
+    with Scripted(first_) as first, Scripted(second_) as second:
         ports = f'forward = ["127.0.0.1:{first.port}", "127.0.0.1:{second.port}"]'
         with serve(tmp_path, f'{ports}\npolicy = "sequential"\ntransport = "{transport}"') as service:
-            for n in range(5):
-                ask(service, f"q{n}.test")
-            assert second.asked == []
-            slow.set()
-            began = time.monotonic()
+            make_quick(service)
+            assert len(second.asked) <= service.late()
+            before = service.counters()
             assert str(ask(service, "a.test").rr[0].rdata) == "192.0.2.1"
-            took = time.monotonic() - began
-            print(f"{transport}: {took:.2f} s")
-            assert took < {"udp": 0.4, "tcp": 1.0}[transport]  # without: 0.4 s and 2 s at least
-            assert service.counters()["hedged"] == 1
-            assert [asked.name for asked in second.asked] == ["a.test."]
+            grown = {name: n - before[name] for name, n in service.counters().items()}
+            print(f"{transport}: {asked_for_a}, timed out {grown['upstream_timeouts']}")
+            assert grown["hedged"] == 1  # before anything is late: that would be counted as such
+            assert asked_for_a[:2] == ["first", "second"]
+            assert len(asked_for_a) <= 2 + grown["upstream_timeouts"]
 
 
 def test_mixed_case(tmp_path: Path) -> None:
@@ -245,10 +262,9 @@ def found(service: Service) -> bool:
 def test_closed_tls_port(tmp_path: Path) -> None:
     """Nobody listens: SERVFAIL at once."""
     with serve(tmp_path, f'forward = "tls://127.0.0.1:{free_port()}"') as service:
-        began = time.monotonic()
         reply = ask(service, "a.test")
         assert (reply.header.rcode, ede(reply)) == (2, NETWORK_ERROR)
-        assert time.monotonic() - began < 0.5
+        assert service.counters()["upstream_timeouts"] == 0
 
 
 def test_slow_is_not_dead(tmp_path: Path) -> None:
