@@ -17,6 +17,25 @@ def scrape(node: Node) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
+def fallen(before: dict[str, float], after: dict[str, float]) -> list[str]:
+    """Counters that are less than they were, or gone."""
+    return [
+        name
+        for name, value in before.items()
+        if name.startswith(("coredns_", "nodedns_")) and "_total" in name and after.get(name, -1) < value
+    ]
+
+
+def test_scraped_through_a_restart(node: Node) -> None:
+    """A restart in order is one start more, and no counter falls."""
+    node.await_(node.active, "active")
+    before = scrape(node)
+    node.run("systemctl", "restart", "nodedns", check=True)
+    after = scrape(node)
+    assert after["nodedns_starts_total"] == before["nodedns_starts_total"] + 1
+    assert fallen(before, after) == []
+
+
 def test_scraped_through_a_death(node: Node) -> None:
     """No scrape fails and no counter falls; the parent's own figures are there, though user nodedns may not see it."""
     node.await_(node.active, "active")
@@ -31,9 +50,4 @@ def test_scraped_through_a_death(node: Node) -> None:
     after = scrape(node)
     assert after["nodedns_starts_total"] == before["nodedns_starts_total"] + 1
     assert after["nodedns_fdstore_adoptions_total"] == before["nodedns_fdstore_adoptions_total"] + SOCKETS
-    fallen = [
-        name
-        for name, value in before.items()
-        if name.startswith(("coredns_", "nodedns_")) and "_total" in name and after.get(name, -1) < value
-    ]
-    assert fallen == []
+    assert fallen(before, after) == []
