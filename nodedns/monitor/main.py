@@ -55,9 +55,10 @@ def run(job: MonitorJob) -> int:
         with suppress(BlockingIOError):  # a parent that does not read stands still itself
             os.write(job.say_fd, f"{line}\n".encode())
 
-    os.write(job.ready_fd, b"s")
-    # A predecessor that was told to leave has seen everything; one that died has not.
+    # A predecessor that was told to leave has seen everything; one that died has not. Taken before "s": whoever has
+    # waited for that finds in the log what he asks.
     since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if succeeds else job.since
+    os.write(job.ready_fd, b"s")
     asyncio.run(_live(job, say, since))
     return 0
 
