@@ -1,5 +1,6 @@
 """The query log of a running service: what is in it, what is not, and that no other line names a client or a name."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -86,9 +87,17 @@ def test_all(start: START) -> None:
 def test_sample(start: START) -> None:
     """Every miss; of hits enough to stand for all of them."""
     service = start('queries = "sample"\nrate = 100000')
+    before = probes(service)
+    service.await_(lambda: probes(service) > before, "probed")  # a batch with a probe in it keeps that as its sample
     ask(service, "a.test", "b.test", *["a.test"] * 30)
     service.await_(lambda: stood_for(service, "a.test.") == 31, "logging the hits")
     assert len(awaited(service, "b.test.")) == 1
+
+
+def probes(service: Service) -> int:
+    """How often the service has been asked by its monitor."""
+    found = re.search(r"^coredns_health_request_duration_seconds_count (\d+)", get(service)[1], re.M)
+    return int(found[1]) if found else 0
 
 
 def stood_for(service: Service, name: str) -> int:
