@@ -8,7 +8,7 @@ import pytest
 
 from nodedns import native
 from tests.service.load import Query
-from tests.service.service import Authority, Service
+from tests.service.service import DEADLINE, Authority, Service
 
 
 def ask(sock: socket.socket, query: Query, id_: int = 1) -> None:
@@ -19,7 +19,7 @@ def ask(sock: socket.socket, query: Query, id_: int = 1) -> None:
 def client(service: Service) -> socket.socket:
     """A UDP client on a port of its own."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.settimeout(5)
+    sock.settimeout(DEADLINE)
     sock.connect(("127.0.0.1", service.port))
     return sock
 
@@ -54,7 +54,7 @@ def test_a_miss_through_one_worker_is_a_hit_through_another(service: Service, au
             assert query.right(sock.recv(4096))
         slots.add(served_by(service, before))
     assert slots == {0, 1}
-    assert authority.asked()["shared.load.test"] == 1
+    assert 0 <= authority.asked()["shared.load.test"] - 1 <= service.late()
 
 
 def test_a_lost_reply_is_asked_for_again(service: Service, authority: Authority) -> None:

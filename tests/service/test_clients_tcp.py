@@ -128,7 +128,7 @@ def test_the_idle_are_closed(service: Service) -> None:
                 if refused(key.fileobj):
                     took.append(time.monotonic() - began)
                     select.unregister(key.fileobj)
-    assert clients_tcp.IDLE - 0.2 < min(took) <= max(took) < clients_tcp.IDLE + 1
+    assert clients_tcp.IDLE - 0.2 < min(took) <= max(took) < clients_tcp.IDLE + 5
 
 
 def test_one_peer_cannot_take_all(service: Service) -> None:

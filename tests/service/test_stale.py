@@ -83,7 +83,7 @@ def test_a_silent_server(tmp_path: Path, upstream: Fickle, asking: Ask, transpor
         assert 1.0 < took < 4.0  # or it has waited for the end: 4.4 s. test_limits has the exact time
         again = ask(service, "a.test")
         assert (address(again), ede(again)) == ("192.0.2.1", STALE_ANSWER)
-        assert time.monotonic() - began - took < 0.5
+        assert time.monotonic() - began - took < 1.6
         assert service.counters()["stale"] >= 1
         assert len([asked for asked in upstream.asked if asked.name == "a.test."]) <= 4
 
@@ -99,7 +99,7 @@ def test_a_server_that_fails(tmp_path: Path, upstream: Fickle, mood: str) -> Non
             began = time.monotonic()
             reply = ask(service, "a.test")
             assert (address(reply), ede(reply)) == ("192.0.2.1", STALE_ANSWER)
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 1.6  # before the client timer
         assert ede(ask(service, "b.test")) != STALE_ANSWER  # of what was never known there is nothing to give
 
 
@@ -141,9 +141,9 @@ def test_immediate(tmp_path: Path, upstream: Fickle) -> None:
         first = ask(service, "a.test")
         assert (address(first), ede(first)) == ("192.0.2.1", STALE_ANSWER)
         ends = time.monotonic() + DEADLINE
-        while address(ask(service, "a.test")) != "192.0.2.99":
+        while address(reply := ask(service, "a.test")) != "192.0.2.99":
             assert time.monotonic() < ends
-        assert ede(ask(service, "a.test")) is None
+        assert ede(reply) is None
 
 
 def test_a_late_answer(tmp_path: Path, upstream: Fickle) -> None:

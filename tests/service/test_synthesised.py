@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import dnslib
@@ -59,7 +60,8 @@ def test_records(
             assert reply.header.rcode == 0
             assert [text.lower() for text in texts(reply)] == [text.lower() for text in answer]
             assert bool(reply.auth) == (not answer)
-        assert len(upstream.asked) == ("a.test" in str(answer[-1:]) and qtype == "A")
+        again = len(upstream.asked) - ("a.test" in str(answer[-1:]) and qtype == "A")
+        assert 0 <= again <= service.late()
 
 
 def test_the_search_list_goes_nowhere(tmp_path: Path) -> None:
@@ -76,10 +78,11 @@ def test_the_search_list_goes_nowhere(tmp_path: Path) -> None:
             assert upstream.asked == []
             for name in ("com.default.svc.cluster.local", "kube-dns.kube-system.svc.cluster.local", "h.example.com"):
                 ask(service, name)
-            assert [asked.name for asked in upstream.asked][-2:] == [
+            assert [name for name, _ in groupby(asked.name for asked in upstream.asked)][-2:] == [
                 "kube-dns.kube-system.svc.cluster.local.",
                 "h.example.com.",
             ]
+            assert len(upstream.asked) - 3 <= service.late()
 
 
 def test_rewrite(tmp_path: Path) -> None:
@@ -116,7 +119,7 @@ def test_special_names_stay_here(tmp_path: Path, name: str) -> None:
         )
         assert service.reload()["ok"]
         ask(service, name)
-        assert len(upstream.asked) == 1
+        assert 0 <= len(upstream.asked) - 1 <= service.late()
 
 
 def test_the_config_map(tmp_path: Path) -> None:
@@ -129,14 +132,14 @@ def test_the_config_map(tmp_path: Path) -> None:
     with Scripted() as stub, Scripted() as root, Service(tmp_path, root.port) as service:
         assert "its zones are not served" in service.tail()
         ask(service, "a.test")
-        assert len(root.asked) == 1
+        assert 0 <= len(root.asked) - 1 <= service.late()
         (folder / "stubDomains").write_text(json.dumps({"test": [f"127.0.0.1:{stub.port}"]}))
         service.await_(lambda: ask(service, "next.test") and stub.asked, "reading the ConfigMap")
         (folder / "stubDomains").write_text("[]")
         service.await_(lambda: "expected a JSON object" in service.tail(), "complaining")
-        before = len(stub.asked)
         ask(service, "mixed.test", "AAAA")
-        assert len(stub.asked) == before + 1
+        again = sum(asked.name == "mixed.test." for asked in stub.asked) - 1
+        assert 0 <= again <= service.late()
 
 
 def two(asked: Asked) -> list[bytes]:

@@ -71,7 +71,9 @@ def test_tls(tmp_path: Path, zone: str) -> None:
                 assert ask(service, name).header.rcode == 0
             assert str(ask(service, "next.test").rr[0].rdata) == "a.test."
             assert len(ask_tcp(service, "many.test").rr) == 500
-        assert [len(asked.packet) % 128 for asked in upstream.asked] == [0] * 5
+            late = service.late()
+        assert {len(asked.packet) % 128 for asked in upstream.asked} == {0}
+        assert 0 <= len(upstream.asked) - 5 <= late
         assert {asked.proto for asked in upstream.asked} == {"tls"}
         assert upstream.resumed == [False, True]
 
@@ -85,8 +87,9 @@ def test_a_stranger_over_tls(tmp_path: Path, name: str, authority: str) -> None:
             reply = ask(service, "a.test")
             assert (reply.header.rcode, ede(reply)) == (2, NETWORK_ERROR)
             assert upstream.asked == []
-            assert service.counters()["upstream_udp"] == 0
-            assert service.counters()["tls_errors"] == 2
+            counters = service.counters()
+            assert (counters["upstream_udp"], counters["upstream_errors"]) == (0, 2)
+            assert 1 <= counters["tls_errors"] <= 2  # one that takes longer than 1.5 s is none
             assert service.tail().count("certificate verify failed") == 1
 
 
@@ -106,8 +109,13 @@ def test_a_server_by_its_name(tmp_path: Path) -> None:
         with serve(tmp_path, text) as service:
             assert str(ask(service, "a.test").rr[0].rdata) == "192.0.2.1"
             assert str(ask_tcp(service, "next.test").rr[0].rdata) == "a.test."
-            assert [asked.name for asked in root.asked] == ["ns.lab.example."]
-            assert [asked.name for asked in named.asked] == ["a.test.", "next.test."]
+            assert {asked.name for asked in root.asked} == {"ns.lab.example."}
+            assert [name for name, _ in itertools.groupby(asked.name for asked in named.asked)] == [
+                "a.test.",
+                "next.test.",
+            ]
+            assert len(root.asked) - 1 <= service.late()
+            assert len(named.asked) - 2 <= service.late()
 
 
 def test_a_name_nobody_knows(tmp_path: Path) -> None:
@@ -205,7 +213,9 @@ def test_mixed_case(tmp_path: Path) -> None:
         spoil.set()
         reply = ask(service, "x" + long)
         assert (reply.header.rcode, str(reply.q.qname)) == (3, f"x{long}.")
-        assert [asked.proto for asked in upstream.asked] == ["udp", "udp", "tcp"]
+        protos = [asked.proto for asked in upstream.asked]
+        assert (protos[:2], protos[-1]) == (["udp", "udp"], "tcp")
+        assert 0 <= len(protos) - 3 <= 2 * service.late()  # by both ways each time
 
 
 class Relay(Scripted):
