@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -200,6 +200,22 @@ class Service:
     def pids(self) -> dict[int, int]:
         """Slot -> pid of the workers that serve."""
         return {w["slot"]: w["pid"] for w in self.status().get("workers", ()) if w["pid"] and w["state"] == "SERVING"}
+
+    @contextmanager
+    def keeping_its_workers(self, again: Callable[[], object]) -> Iterator[None]:
+        """No worker ends meanwhile. One that was killed because it hung may have been starved by the machine, and what
+        makes one hang makes the next one hang: then all of it is done `again`."""
+        pids = self.pids()
+        yield
+        if self.pids() != pids:
+            said = (self.home / "log").read_text()
+            hung = re.findall(r"(worker \d+ \(pid \d+\)) hangs: SIGKILL", said)
+            ended = re.findall(r"(worker \d+ \(pid \d+\)) ended", said)
+            assert ended == hung, said
+            self.await_(lambda: len(self.pids()) == self.workers, "whole again")
+            pids = self.pids()
+            again()
+            assert self.pids() == pids, self.tail()
 
     def map(self, name: str) -> native.Memory:
         """One of the service's files."""

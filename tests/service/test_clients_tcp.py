@@ -27,10 +27,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with (
         Scripted(hold_slow) as upstream,
         Service(Path(tmp_path_factory.mktemp("tcp")), upstream.port, workers=1) as running,
+        running.keeping_its_workers(lambda: again(running)),
     ):
-        pids = running.pids()
         yield running
-        assert running.pids() == pids
+
+
+def again(service: Service) -> None:
+    """What clients do here."""
+    test_many_on_one_connection(service)
+    test_a_slow_miss_holds_up_nobody(service)
+    test_pieces(service)
+    test_half_closed(service)
+    test_nothing_left_behind(service)
+    test_the_idle_are_closed(service)
+    test_one_peer_cannot_take_all(service)
+    test_a_client_that_does_not_read(service)
 
 
 def connect(service: Service) -> socket.socket:

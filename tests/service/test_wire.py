@@ -23,10 +23,19 @@ RANDOM_PACKETS = 10_000
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service in front of the scripted zone; at its end the same workers must still be there."""
-    with Scripted() as upstream, Service(Path(tmp_path_factory.mktemp("wire")), upstream.port) as running:
-        pids = running.pids()
+    with (
+        Scripted() as upstream,
+        Service(Path(tmp_path_factory.mktemp("wire")), upstream.port) as running,
+        running.keeping_its_workers(lambda: again(running)),
+    ):
         yield running
-        assert running.pids() == pids
+
+
+def again(service: Service) -> None:
+    """All that is sent octet by octet."""
+    for packet, rcode in RAW.values():
+        test_octets(service, packet, rcode)
+    test_random_octets(service)
 
 
 def dig(service: Service, *words: str) -> str:
