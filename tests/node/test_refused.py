@@ -42,7 +42,7 @@ CASES = {
     "no iptables": (
         'netfilter = "iptables-legacy"\n',
         "InaccessiblePaths=/usr/sbin/xtables-legacy-multi\n",
-        "iptables-legacy",
+        "command iptables-legacy-restore; install iptables",
     ),
     "read-only /run": (
         "",
