@@ -12,8 +12,12 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Another version of Python does not see what is in .venv. Asked anew in the recipe: the first run installs it.
+VERSION = $(shell "$(PYTHON)" -c "import sys; print(*sys.version_info[:2], sep='.')" 2>/dev/null)
+SET_UP = $(VENV)/python$(VERSION).stamp
 ANSIBLE := build/ansible-venv
-NATIVE := $(wildcard nodedns/native/*.c nodedns/native/*.h)
+NATIVE := nodedns/native/__init__.abi3.so
+SOURCES := $(wildcard nodedns/native/*.c nodedns/native/*.h)
 RUNS ?= 1000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: run test test-node test-ansible lint bench fuzz native deb rpm rpm-wheels clean system-run system-test \
@@ -105,7 +109,7 @@ rpm-wheels: build/wheels.stamp
 fuzz: system-test native
 	@$(PY) -m tests.fuzz.run --runs $(RUNS)
 
-native: $(VENV)/native.stamp
+native: $(NATIVE)
 
 system-run: ; $(call system,$(RUN))
 system-test: ; $(call system,$(TEST))
@@ -116,17 +120,17 @@ system-bench: ; $(call system,$(BENCH))
 
 # editable_mode=compat: a path entry instead of an import hook, which every process would load. Build isolation is off so that
 # a change in C compiles without a network. -W ignore: Debian 12's setuptools warns of its own beta.
-$(VENV)/python.stamp: pyproject.toml setup.py | system-run
+$(SET_UP): pyproject.toml setup.py | system-run
 	@echo "setting up $(VENV)"; rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && $(PY) -m pip -q install "setuptools>=65.5" wheel && \
-	$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev]" && touch $@
+	$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev]" && touch $(SET_UP)
 
-$(VENV)/native.stamp: $(VENV)/python.stamp $(NATIVE)
+$(NATIVE): $(SET_UP) $(SOURCES)
 	@$(PY) -W ignore setup.py -q build_ext --inplace && touch $@
 
-build/wheels.stamp: packaging/rpm/wheels packaging/rpm/wheels.lock packaging/rpm/cffi.lock | $(VENV)/python.stamp
+build/wheels.stamp: packaging/rpm/wheels packaging/rpm/wheels.lock packaging/rpm/cffi.lock | $(SET_UP)
 	@PYTHON=$(PY) packaging/rpm/wheels && touch $@
 
-$(VENV)/bench.stamp: $(VENV)/python.stamp
+$(VENV)/bench.stamp: $(SET_UP)
 	@$(PY) -m pip -q install --no-build-isolation --config-settings editable_mode=compat -e ".[dev,bench]" && touch $@
 
 $(ANSIBLE)/stamp: ansible/requirements.txt | system-run
