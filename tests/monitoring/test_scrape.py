@@ -30,6 +30,7 @@ OURS = {
     ],
 }
 ALL = [(whose, expr) for whose, exprs in (EXPRESSIONS | OURS).items() for expr in exprs]
+OF_A_NODE = "nodedns_fallback_servers"  # there where rules are wanted: tests/node/test_alerts.py
 SECONDS = 4
 PATIENCE = 20  # seconds: longer than any answer takes, also where a machine has no time for a new worker
 COUNTED = (
@@ -59,7 +60,9 @@ def busy(tmp_path_factory: pytest.TempPathFactory, prometheus: Prometheus) -> It
     home = tmp_path_factory.mktemp("busy")
     with ExitStack() as stack:
         authority, failing = stack.enter_context(Authority()), stack.enter_context(Scripted())
-        zone = f'[[zone]]\nname = "test"\nforward = ["127.0.0.1:{failing.port}"]\n'
+        (home / "kube-dns").mkdir()
+        zone = f'cluster.config_map = "{home}/kube-dns"\n'
+        zone += f'[[zone]]\nname = "test"\nforward = ["127.0.0.1:{failing.port}"]\n'
         zone += 'success = { max_ttl = 1, min_ttl = 1 }\nserve_stale = { max = "1h", mode = "immediate" }\n'
         service = stack.enter_context(Watched(home, authority.port, prometheus, zone))
         stack.enter_context(Load(service.port, 1000, unique=20))
@@ -97,7 +100,7 @@ def test_expression_has_data(busy: Watched, whose: str, expr: str) -> None:
 def test_rules_have_data(busy: Watched) -> None:
     """Without its limit, each of our alerts' expressions sees the service: none is empty for want of a metric."""
     rules = busy.prometheus.get("rules")["groups"]
-    expressions = [rule["query"] for group in rules for rule in group["rules"]]
+    expressions = [rule["query"] for group in rules for rule in group["rules"] if OF_A_NODE not in rule["query"]]
     assert len(expressions) > 15
     for expr in expressions:
         seen = re.sub(r"^absent\((.*)\)$|\s*[><=]+ [\d.]+$", lambda m: m[1] or "", expr)
