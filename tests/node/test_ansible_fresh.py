@@ -3,13 +3,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.node.debs import Debs, control, dpkg, variant
 from tests.node.fleet import KUBELET, KUBELET_CONFIG, UPSTREAM, Fleet, config, fleet, no_ansible
-from tests.node.node import ADDRESS, ROOT
+from tests.node.node import ADDRESS, ROOT, Node
 from tests.node.test_ansible import answer
 from tests.node.test_ansible_upgrade import host, stranded
 from tests.service.service import Authority
@@ -35,6 +37,9 @@ data:
         forward . 127.0.0.1
     }
 """
+UNIT_FILE = "/etc/systemd/system/kubelet.service"
+OTHER = "/etc/kubelet.yaml"
+DROP_IN = "/etc/kubelet.d/20-dns.conf"
 IMPORTED = """# nodedns import: not carried over: line 12, .:53: log: see log.queries: of all zones, bounded, \
 and off by default
 
@@ -57,6 +62,18 @@ def nodes(debs: Debs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
         Authority(booted.nodes["one"].network.inside("node"), 53),
     ):
         yield booted
+
+
+@contextmanager
+def kubelet_runs_with(node: Node, words: str) -> Iterator[None]:
+    """Started with these after --config, and afterwards as before."""
+    unit = (node.path / UNIT_FILE[1:]).read_text()
+    for text in (unit.replace(f"--config {KUBELET}", f"--config {words}"), unit):
+        node.write(UNIT_FILE, text)
+        node.run("systemctl", "daemon-reload")
+        node.run("systemctl", "restart", "kubelet", check=True)
+        if text != unit:
+            yield
 
 
 @pytest.mark.parametrize("wrong", ["of another machine", "cut"])
@@ -113,21 +130,28 @@ def test_refused_before_anything_is_changed(nodes: Fleet, debs: Debs, variables:
     assert host(nodes.nodes["one"]) == before
 
 
-def test_the_command_line_of_kubelet(nodes: Fleet, debs: Debs) -> None:
-    """--cluster-dns there would make step 7 idle."""
+@pytest.mark.parametrize(
+    ("words", "said", "right"),
+    [
+        (f"{KUBELET} --cluster-dns=10.96.0.10", "kubelet has --cluster-dns on its command line", ""),
+        (OTHER, f"expected a file that kubelet reads, got {KUBELET}; kubelet runs with --config {OTHER}", OTHER),
+        (f"{KUBELET} --config-dir /etc/kubelet.d", f"{DROP_IN}, of kubelet's --config-dir, has clusterDNS, ", DROP_IN),
+    ],
+    ids=["--cluster-dns", "--config", "--config-dir"],
+)
+def test_the_command_line_of_kubelet(nodes: Fleet, debs: Debs, words: str, said: str, right: str) -> None:
+    """What is said there, or in a drop-in named there, would make step 7 idle; the file that counts is taken."""
     one = nodes.nodes["one"]
-    unit = (one.path / "etc/systemd/system/kubelet.service").read_text()
-    one.write(
-        "/etc/systemd/system/kubelet.service", unit.replace("config.yaml", "config.yaml --cluster-dns=10.96.0.10")
-    )
-    one.run("systemctl", "daemon-reload")
-    one.run("systemctl", "restart", "kubelet", check=True)
-    play = nodes.play("rollout", nodedns_package_file=str(debs.first))
-    assert "kubelet has --cluster-dns on its command line" in play.said
-    assert play.hosts == {"one": (0, 1)}
-    one.write("/etc/systemd/system/kubelet.service", unit)
-    one.run("systemctl", "daemon-reload")
-    one.run("systemctl", "restart", "kubelet", check=True)
+    for path in (OTHER, DROP_IN):
+        one.write(path, KUBELET_CONFIG)
+    one.write("/etc/kubelet.d/10-pods.conf", "kind: KubeletConfiguration\nmaxPods: 7\n")
+    with kubelet_runs_with(one, words):
+        play = nodes.play("rollout", nodedns_package_file=str(debs.first))
+        assert said in play.said
+        assert play.hosts == {"one": (0, 1)}
+        if right:
+            play = nodes.play("rollout", "--check", nodedns_package_file=str(debs.first), nodedns_kubelet_config=right)
+            assert play.code == 0, play.said
 
 
 def test_corefile_and_manifests(nodes: Fleet, debs: Debs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

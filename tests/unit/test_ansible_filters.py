@@ -225,3 +225,35 @@ def test_random_kubelet_configs() -> None:
         kept = [[line for line in version.split(newline) if line in others] for version in (text, edited)]
         assert kept[0] == kept[1]
         assert kubelet.undo_cluster_dns(edited, text) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["/usr/bin/kubelet", "--config", "/a"], "/a"),
+        (["kubelet", "--config=/a", "--config-dir=/c", "--v=2"], "/a"),
+        (["kubelet", "--config", "/a", "--config=/b"], "/b"),
+        (["kubelet", "--config-dir", "/a"], ""),
+        (["kubelet", "--config"], ""),
+        (["/usr/bin/python3", "/usr/local/bin/kubelet", "--config", "/a"], "/a"),
+        (["/usr/local/bin/k3s", "server", "--config", "/etc/rancher/k3s/config.yaml"], ""),
+        (["hyperkube", "--config", "/a", "kubelet", "--v=2"], ""),
+        ([], ""),
+    ],
+)
+def test_the_command_line_of_kubelet(words: list[str], value: str) -> None:
+    """As /proc has it: the last word counts, and only what is said to kubelet."""
+    assert kubelet.flag("".join(f"{word}\0" for word in words), "config") == value
+
+
+def test_either_line_in_a_flag() -> None:
+    """As kubelet takes them."""
+    assert kubelet.flag("kubelet\0--config_dir\0/c\0", "config-dir") == "/c"
+
+
+@pytest.mark.parametrize(
+    ("text", "there"), [("clusterDNS: []\n", True), ("{clusterDNS: null}", True), ("x: 1\n", False)]
+)
+def test_a_drop_in_that_overrides(text: str, there: bool) -> None:
+    """Also by an empty list."""
+    assert kubelet.has_cluster_dns(text) is there

@@ -5,6 +5,7 @@ comes out is parsed again and compared before anyone gets it.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -40,6 +41,25 @@ def undo_cluster_dns(text: str, before: str) -> str:
     if set_cluster_dns(before, cluster_dns(text)) == text:
         return before
     return set_cluster_dns(text, cluster_dns(before))
+
+
+def has_cluster_dns(text: str) -> bool:
+    """Is the key there, empty or not? Of a drop-in that is enough to override the file. ValueError as above."""
+    return KEY in _data(text)
+
+
+def flag(cmdline: str, name: str) -> str:
+    """The value with which kubelet's command line (/proc/PID/cmdline) ends up for a flag, "" for none.
+
+    What comes before the word kubelet, or a command line without it, is another program's: k3s has a --config, too.
+    """
+    words, value = cmdline.split("\0"), ""
+    start = next((at for at, word in enumerate(words) if word.rpartition("/")[2] == "kubelet"), len(words))
+    for word, following in pairwise(words[start:]):
+        key, joined, given = word.partition("=")
+        if key.replace("_", "-") == f"--{name}":  # kubelet takes either
+            value = given if joined else following
+    return value
 
 
 def _data(text: str) -> dict[str, Any]:
@@ -166,6 +186,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "nodedns_cluster_dns": cluster_dns,
+            "nodedns_flag": flag,
+            "nodedns_has_cluster_dns": has_cluster_dns,
             "nodedns_set_cluster_dns": set_cluster_dns,
             "nodedns_undo_cluster_dns": undo_cluster_dns,
         }
