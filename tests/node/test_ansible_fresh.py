@@ -108,6 +108,26 @@ def test_a_kubelet_that_will_not(nodes: Fleet, debs: Debs) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (config(UPSTREAM + 1, listen=[ADDRESS]), "Ask from the node: SERVFAIL"),
+        (config(listen=[ADDRESS], allow=["127.0.0.0/8", f"{ADDRESS}/32"]), "Ask as a pod: "),
+        (config(fallback="none"), "Refuse to have pods depend on nodedns alone: 169.254.20.10 has no fallback"),
+    ],
+    ids=["nobody is answered", "no pod is answered", "no pod is answered when nodedns is dead"],
+)
+def test_kubelet_is_told_last(nodes: Fleet, debs: Debs, bad: dict[str, Any], said: str) -> None:
+    """It is not restarted for a nodedns that pods cannot rely on, and the node is as before."""
+    one = nodes.nodes["one"]
+    before, starts = host(one), (one.path / "run/kubelet-starts").read_text()
+    play = nodes.play("rollout", nodedns_package_file=str(debs.first), nodedns_config=bad, nodedns_verify_retries=8)
+    assert f"one: {said}" in play.said, play.said
+    assert "; the node was put back to what it was without nodedns" in play.said
+    assert host(one) == before
+    assert (one.path / "run/kubelet-starts").read_text() == starts
+
+
+@pytest.mark.parametrize(
     ("variables", "said"),
     [
         ({"nodedns_config": {}}, "nodedns_config.cluster.dns: expected the IP of kube-dns"),
@@ -224,8 +244,10 @@ def test_a_package_that_starts_it(nodes: Fleet, debs: Debs) -> None:
     assert "; the node was put back to what it was without nodedns" in play.said
     assert (one.path / "etc/nodedns/nodedns.toml").read_text() == left
     assert not (one.path / "usr/bin/nodedns").exists()
-    wanted = config(53, listen=[ADDRESS, "127.0.0.1:5399"])
-    play = nodes.play("rollout", nodedns_package_file=str(debs.first), nodedns_config=wanted)
+    wanted = config(53, listen=[ADDRESS, "127.0.0.1:5399"], fallback="none")
+    play = nodes.play(
+        "rollout", nodedns_package_file=str(debs.first), nodedns_config=wanted, nodedns_fallback_required=False
+    )
     assert play.code == 0, play.said
     assert one.outside("node", "dig", "+short", "+tries=1", "-p", "5399", "@127.0.0.1", "n1.load.test").strip()
 
