@@ -22,17 +22,19 @@ BESIDE = '\nbeside = "node-cache"\n'
 
 
 @pytest.fixture
-def nodes(debs: Debs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    """A node with a node-cache and a kubelet that sends pods to it."""
+def nodes(
+    request: pytest.FixtureRequest, debs: Debs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
+    """A node with a node-cache and a kubelet that sends pods to it; or those that a test names."""
     if reason := no_ansible():
         pytest.skip(reason)
-    with fleet(tmp_path, ("one",)) as booted:
-        one = booted.nodes["one"]
-        one.write(KUBELET, KUBELET_CONFIG.replace(SERVICE_IP, ADDRESS).replace("  - 10.96.0.11\n", ""), 0o600)
-        one.run("systemctl", "restart", "kubelet", check=True)
-        node_cache(one)
-        monkeypatch.setitem(os.environ, "KUBECTL_STATE", str(tmp_path))
-        monkeypatch.setitem(os.environ, "KUBECTL_NODE", str(one.pid))
+    monkeypatch.setitem(os.environ, "KUBECTL_STATE", str(tmp_path))
+    with fleet(tmp_path, getattr(request, "param", ("one",))) as booted:
+        for name, node in booted.nodes.items():
+            node.write(KUBELET, KUBELET_CONFIG.replace(SERVICE_IP, ADDRESS).replace("  - 10.96.0.11\n", ""), 0o600)
+            node.run("systemctl", "restart", "kubelet", check=True)
+            node_cache(node)
+            (tmp_path / f"pid.{name}").write_text(str(node.pid))
         yield booted
 
 
@@ -45,25 +47,34 @@ def variables(debs: Debs, upstream: int = UPSTREAM) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("nodes", [("one", "two")], indirect=True)
 def test_migration(nodes: Fleet, debs: Debs, tmp_path: Path) -> None:
-    """Nothing is lost, kubelet has nothing to do, the DaemonSet's other pods are left alone, and once is enough."""
-    one = nodes.nodes["one"]
+    """Nothing is lost, kubelet has nothing to do, a node keeps its node-cache until its turn comes, once is enough."""
     with ExitStack() as stack:
-        loads = [stack.enter_context(one.load(RATE, who, address)) for who, address in CLIENTS]
+        loads = [
+            stack.enter_context(node.load(RATE, who, address))
+            for node in nodes.nodes.values()
+            for who, address in CLIENTS
+        ]
         play = nodes.play("migrate-from-daemonset", **variables(debs))
         assert play.code == 0, play.said
         for load in loads:
             unharmed(load, slowest=1.5)
+    assert (tmp_path / "labels").read_text().splitlines() == [
+        "one: node-cache on one two, nodedns on one",
+        "two: node-cache on two, nodedns on one two",
+    ]
     patch = json.loads((tmp_path / "patch").read_text())["spec"]
     assert patch["updateStrategy"]["type"] == "OnDelete"
-    assert one.run("systemctl", "is-active", "node-cache") == "inactive"
-    assert "NodeLocal DNS Cache" not in one.run("iptables-nft-save")
-    assert "nodelocaldns" not in one.run("ip", "link")
-    assert BESIDE not in (one.path / CONFIG).read_text()
-    assert (one.path / "run/kubelet-starts").read_text().splitlines()[1:] == [ADDRESS]
-    assert answer(one, "pod", ADDRESS) != ""
+    for node in nodes.nodes.values():
+        assert node.run("systemctl", "is-active", "node-cache") == "inactive"
+        assert "NodeLocal DNS Cache" not in node.run("iptables-nft-save")
+        assert "nodelocaldns" not in node.run("ip", "link")
+        assert BESIDE not in (node.path / CONFIG).read_text()
+        assert (node.path / "run/kubelet-starts").read_text().splitlines()[1:] == [ADDRESS]
+        assert answer(node, "pod", ADDRESS) != ""
     play = nodes.play("migrate-from-daemonset", **variables(debs))
-    assert play.hosts == {"one": (0, 0)}, play.said
+    assert play.hosts == {"one": (0, 0), "two": (0, 0)}, play.said
 
 
 def test_not_well_beside_it(nodes: Fleet, debs: Debs) -> None:
