@@ -1,20 +1,24 @@
 """What workers share beside the entries: who asks for a key, and when a popular answer is fetched again."""
 
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from nodedns.core.figures import HOWS
+from nodedns.worker.elsewhere import YOUNG
 from tests.service.load import Query, wire
 from tests.service.scripted import Asked, Scripted
 from tests.service.service import DEADLINE, Authority, Service
 from tests.service.test_cache import ask, client, received
+from tests.service.test_drills import told_to_leave
 from tests.service.test_stale import Fickle, address
 from tests.service.test_upstreams import ask as answer_to
 
@@ -174,3 +178,30 @@ def test_a_refresh_that_fails(tmp_path: Path, upstream: Fickle, extra: str) -> N
         assert set(got) == {first}
         assert time.monotonic() - began > 1.5
         assert len(upstream.asked) <= 3 + service.late()  # the first, one refresh, the miss at the end
+
+
+def test_who_leaves_looks_for_what_another_asked(tmp_path: Path, authority: Authority) -> None:
+    """A question that waits for another worker's answer is answered before its own leaves, once the answer is there."""
+    query = Query("slow.load.test")
+    with Service(tmp_path, authority.port) as service, ExitStack() as stack:
+        socks = spread(service)
+        owner, waiter = map(stack.enter_context, socks.values())
+        ask(owner, query)
+        service.await_(lambda: authority.asked().get("slow.load.test"), "asking")
+        ask(waiter, query)
+        service.await_(lambda: service.counters()["elsewhere"] == 1, "waiting for another")
+        since = time.monotonic()
+        service.await_(lambda: time.monotonic() > since + 2 * YOUNG, "looking with each tick only")
+        pids = [service.pids()[slot] for slot in socks]
+        for pid in (service.process.pid, *pids):  # the parent first: it would replace them
+            os.kill(pid, signal.SIGSTOP)
+        authority.asked("go")
+        service.process.terminate()
+        service.process.send_signal(signal.SIGCONT)
+        service.await_(lambda: all(map(told_to_leave, pids)), "stopping")
+        for pid in pids:
+            fd = stack.enter_context(os.fdopen(os.pidfd_open(pid)))
+            os.kill(pid, signal.SIGCONT)
+            select.select([fd], [], [])
+        assert query.right(owner.recv(4096))
+        assert query.right(waiter.recv(4096))
