@@ -27,6 +27,8 @@ def made(name: str, release: str, packages: str, *options: str) -> Path:
 
 BESIDE = ("dnsmasq-base", "systemd-resolved", "udev")
 """What else a node may have: what may hold port 53, and what networkd asks."""
+NETWORK_MANAGER = ("--no-install-recommends", "network-manager")
+"""Without telephones and wireless networks."""
 
 
 def fresh(release: str, deb: Path) -> Path:
@@ -37,12 +39,13 @@ def fresh(release: str, deb: Path) -> Path:
     shutil.copy(deb, root / "tmp/nodedns.deb")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     get = ["chroot", root, "apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    fetch = [*get, "install", "-y", "--download-only", "/tmp/nodedns.deb", *BESIDE]
+    fetch = [*get, "install", "-y", "--download-only"]
     try:
-        # The lists are as old as the root; what they name may be gone from the mirror.
-        if subprocess.run(fetch, capture_output=True, check=False).returncode:
-            subprocess.run([*get, "update"], check=True, capture_output=True)
-            subprocess.run(fetch, check=True, capture_output=True)
+        for packages in (("/tmp/nodedns.deb", *BESIDE), NETWORK_MANAGER):
+            # The lists are as old as the root; what they name may be gone from the mirror.
+            if subprocess.run([*fetch, *packages], capture_output=True, check=False).returncode:
+                subprocess.run([*get, "update"], check=True, capture_output=True)
+                subprocess.run([*fetch, *packages], check=True, capture_output=True)
     finally:
         (root / "tmp/nodedns.deb").unlink()
         (root / "etc/resolv.conf").write_text("")

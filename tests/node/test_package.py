@@ -16,7 +16,7 @@ import pytest
 from tests.node.debs import KEY_OF_LATER, LATER, NEW_DEFAULT, OURS, Debs, apt, dpkg, make_refusing, variant
 from tests.node.network import KUBE_DNS, SERVICE_IP
 from tests.node.node import ADDRESS, DEADLINE, Node
-from tests.node.roots import ROOT
+from tests.node.roots import NETWORK_MANAGER, ROOT
 from tests.node.test_host import links, rules, unharmed
 from tests.service.service import keeps_its_code
 
@@ -222,6 +222,27 @@ def test_networkd_is_told(node: Node) -> None:
         node.run("rm", greedy)
         node.run("systemctl", "stop", "systemd-networkd", "systemd-networkd.socket")
         apt(node, "purge", "--auto-remove", "udev")
+
+
+def test_network_manager_is_told(node: Node) -> None:
+    """The same; without our file it takes the link."""
+    greedy = "[keyfile]\nunmanaged-devices=except:interface-name:nodelocaldns\n"  # the node's other links are not its
+    node.write("/etc/NetworkManager/conf.d/greedy.conf", greedy)
+    # As in a container: without udev it would wait for it.
+    node.write("/run/systemd/system/NetworkManager.service.d/drill.conf", "[Service]\nReadOnlyPaths=/sys\n")
+    apt(node, "install", *NETWORK_MANAGER)
+    try:
+        node.await_(lambda: node.run("nmcli", "-g", "RUNNING", "general") == "running", "managing")
+        serving(node)
+        state = ("nmcli", "-g", "GENERAL.STATE", "device", "show", "nodelocaldns")
+        node.await_(lambda: "unmanaged" in node.run(*state), "unmanaged")
+        assert node.outside("pod", "dig", "+short", f"@{ADDRESS}", "n1.load.test").strip()
+        node.run("rm", "/usr/lib/NetworkManager/conf.d/nodedns.conf", check=True)
+        node.run("systemctl", "restart", "NetworkManager", check=True)
+        node.await_(lambda: "connected" in node.run(*state), "taken")
+    finally:
+        apt(node, "purge", "--auto-remove", "network-manager")
+        node.run("rm", "-r", "/etc/NetworkManager", "/run/systemd/system/NetworkManager.service.d")
 
 
 def journal(node: Node) -> list[str]:
