@@ -264,7 +264,8 @@ class Supervisor:
         self.code = 1
         silent = [child.name for child in self.needed if child.state is not slots.State.SERVING]
         who = self.probe.silent if self.probe else ", ".join(silent)
-        log("setup_error", f"not ready in time: no answer from {who}; the lines above say why")
+        what = f"not ready in time: no answer from {who}" if who else "not ready: the rules cannot be had"
+        log("setup_error", f"{what}; the lines above say why")
 
 
 _ACTIONS: dict[Action, Callable[[Supervisor], object]] = {

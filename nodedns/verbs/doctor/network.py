@@ -64,4 +64,7 @@ def managers(scene: Scene) -> Iterator[Finding]:
         if any(link in scene.text(path) for path in files):
             yield well(f"link: {name} leaves {link} alone")
         else:
-            yield note(f"link: {name} runs, and no drop-in of it names {link}", f"add one that leaves {link} unmanaged")
+            yield note(
+                f"link: {name} runs, and no drop-in of it names {link}",
+                f"add one that leaves {link} unmanaged, and restart {name}",
+            )
