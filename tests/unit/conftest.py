@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 from service_files import GOOD, WORKERS, ZONE, Verb, held_lock, write, write_status
 
-from nodedns import cli, native
+from nodedns import cli, journal, native
 from nodedns.core import slots
 from nodedns.core.slots import State
 from nodedns.supervisor.memory import map_all
+
+
+@pytest.fixture(autouse=True)
+def own_words() -> None:
+    """What tests before this one have said, in whatever order and however fast, does not silence it."""
+    journal.begin("")
 
 
 @pytest.fixture
