@@ -1,7 +1,6 @@
 """What workers share beside the entries: who asks for a key, and when a popular answer is fetched again."""
 
 import os
-import select
 import signal
 import socket
 import threading
@@ -18,7 +17,7 @@ from tests.service.load import Query, wire
 from tests.service.scripted import Asked, Scripted
 from tests.service.service import DEADLINE, Authority, Service
 from tests.service.test_cache import ask, client, received
-from tests.service.test_drills import told_to_leave
+from tests.service.test_drills import go_on, told_to_leave
 from tests.service.test_stale import Fickle, address
 from tests.service.test_upstreams import ask as answer_to
 
@@ -193,15 +192,10 @@ def test_who_leaves_looks_for_what_another_asked(tmp_path: Path, authority: Auth
         since = time.monotonic()
         service.await_(lambda: time.monotonic() > since + 2 * YOUNG, "looking with each tick only")
         pids = [service.pids()[slot] for slot in socks]
-        for pid in (service.process.pid, *pids):  # the parent first: it would replace them
-            os.kill(pid, signal.SIGSTOP)
+        told_to_leave(service, pids)
         authority.asked("go")
-        service.process.terminate()
-        service.process.send_signal(signal.SIGCONT)
-        service.await_(lambda: all(map(told_to_leave, pids)), "stopping")
         for pid in pids:
-            fd = stack.enter_context(os.fdopen(os.pidfd_open(pid)))
-            os.kill(pid, signal.SIGCONT)
-            select.select([fd], [], [])
+            go_on(pid)
         assert query.right(owner.recv(4096))
         assert query.right(waiter.recv(4096))
+        service.process.send_signal(signal.SIGCONT)
