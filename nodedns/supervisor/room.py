@@ -34,7 +34,7 @@ def allowed(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> in
         for line in groups:
             _, names, path = line.rstrip("\n").split(":", 2)
             for name, file in _FILES:
-                while name in names.split(",") and path != "/":
+                while name in names.split(",") and path not in ("/", ""):
                     limits.append(_limit(f"{root}/{name}{path}/{file}"))
                     path = os.path.dirname(path)
     return min((limit for limit in limits if limit is not None), default=None)

@@ -27,6 +27,7 @@ CONFIG = '[cluster]\ndns = "10.96.0.10"\n[node]\nworkers = {}\n[cache]\nsize = "
         ),
         ("0::/\n", {"memory.max": "1\n"}, None),
         ("0::/gone\n", {}, None),
+        ("0::\n0::/../outside\n", {}, None),
         (
             "4:memory:/a.slice/b.service\n1:name=systemd:/a.slice/b.service\n0::/a.slice/b.service\n",
             {"memory/a.slice/b.service/memory.limit_in_bytes": "268435456\n"},
