@@ -8,6 +8,7 @@ from nodedns.core.plan import ENDPOINTS, only_ours, plan
 from nodedns.host.commands import output, there
 from nodedns.host.netfilter.detect import saved
 from nodedns.host.netfilter.iptables import BACKENDS
+from nodedns.verbs.cleanup import STATE_DIR
 from nodedns.verbs.doctor.scene import Finding, Scene, bad, note, well
 
 KUBELET_CONFIGS = ("/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf.yaml", "/etc/kubernetes/kubelet.yaml")
@@ -85,7 +86,7 @@ def fallback(scene: Scene) -> Iterator[Finding]:
     nobody = "a link-local address has no server while nodedns is down"
     if scene.config.node.fallback == ():
         yield note("fallback: none, as the config says", nobody)
-    elif servers := [*map(str, wanted.fallback)] or scene.text("/var/lib/nodedns/fallback").split():
+    elif servers := [*map(str, wanted.fallback)] or scene.text(f"{STATE_DIR}/fallback").split():
         yield well(f"fallback: {', '.join(servers)}")
     else:
         advice = f"{nobody}; apply the Service (docs/kubernetes.md), or set node.fallback"
